@@ -1,0 +1,169 @@
+"""Every error that nbgov raises on purpose: what happened, why, and what to do next.
+
+The tree is small and the codes are many, because code catches types and people look up codes::
+
+    NbgovError
+    ├── RequestInvalid    the request itself cannot be understood (syntax, binds, names)
+    ├── IdentityFailed    nobody could be made out as the principal
+    ├── Denied            policy, guard or a voter said no
+    ├── ApprovalNeeded    a person has to consent first; carries the ticket
+    ├── BackendFailed     a product (database, disk, detector, MLflow) did not do its part
+    ├── IntegrityFailed   evidence does not add up (audit log, rewrite verification)
+    └── ConfigInvalid     nbgov.yaml or policy.yaml is missing or wrong
+
+``str(error)`` is deterministic: the record number is shown by :meth:`NbgovError.render` only, so that
+notebooks compare equal from run to run. No message ever holds a data value, a secret or full SQL.
+Each code has a heading in ``docs/reference/errors.md``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+CODES: dict[str, str] = {
+    # RequestInvalid
+    "syntax": "The SQL text could not be parsed.",
+    "statement-too-large": "The SQL text is longer, or nested deeper, than nbgov reads.",
+    "not-one-statement": "A request holds exactly one SQL statement.",
+    "unknown-table": "A table is absent from the connection, or hidden from the principal.",
+    "unknown-column": "A column is absent from the tables that the statement reads.",
+    "unknown-connection": "The connection is not named in nbgov.yaml.",
+    "unknown-run": "The run is not in the run store.",
+    "unknown-ticket": "The approval ticket is not in the store.",
+    "bind-missing": "A :name in the SQL has no value.",
+    "bind-type": "A bound value has a type that cannot be sent to a database.",
+    "usage": "The command or magic was called with arguments it does not take.",
+    # IdentityFailed
+    "unknown-principal": "The name is not declared under principals: in nbgov.yaml.",
+    # Denied
+    "denied-by-policy": "No rule permits the statement, or a rule forbids it.",
+    "denied-by-guard": "The guard stops the statement, whoever asks.",
+    "not-understood": "nbgov does not fully understand the statement, so it does not run.",
+    "masked-column-in-write": "A write would read a column that is masked for the principal.",
+    "approval-refused": "A voter refused the ticket.",
+    "self-approval": "A principal cannot vote on their own ticket.",
+    "vote-not-permitted": "The principal may not vote on this ticket.",
+    # ApprovalNeeded
+    "approval-needed": "The statement waits for a person's consent.",
+    # BackendFailed
+    "database-unavailable": "The database could not be reached or opened.",
+    "database-error": "The database refused or aborted the statement.",
+    "cancelled": "The statement was cancelled before it ended.",
+    "audit-unavailable": "The audit log could not be written, so nothing ran.",
+    "state-unavailable": "A file or store under the state folder could not be read or written.",
+    "detector-failed": "The PII detector failed, so nothing was released.",
+    "detector-model-missing": "The language model of the PII detector is not installed.",
+    "driver-missing": "The driver for this kind of connection is not installed.",
+    "run-store-failed": "The run store (MLflow) did not answer.",
+    # IntegrityFailed
+    "rewrite-unverified": "The second parser disagrees with the rewritten statement.",
+    "audit-broken": "The audit log does not verify.",
+    "ticket-conflict": "The approval ticket changed, expired or was used meanwhile.",
+    # ConfigInvalid
+    "config-missing": "No nbgov.yaml was found.",
+    "config-invalid": "nbgov.yaml does not decode.",
+    "policy-missing": "The policy file that nbgov.yaml names is absent.",
+    "policy-invalid": "policy.yaml does not decode.",
+    "secret-missing": "A secret reference points at nothing.",
+}
+
+
+class NbgovError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        what: What happened, one sentence.
+        code: A key of :data:`CODES`.
+        why: The reason, one sentence, or empty.
+        next_step: What the person can do now, one sentence, or empty.
+
+    Attributes:
+        record: Number of the audit record of this request, or ``None`` when nothing was recorded.
+        receipt: Text form of the audit receipt, or ``None``.
+    """
+
+    default_code: ClassVar[str]
+
+    def __init__(self, what: str, *, code: str = "", why: str = "", next_step: str = "") -> None:
+        self.what = what
+        self.code = code or self.default_code
+        self.why = why
+        self.next_step = next_step
+        self.record: int | None = None
+        self.receipt: str | None = None
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        """What, why, next and code, without the record number: equal from run to run."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The error as at most four lines: what, why, next, code."""
+        rows = [self.what]
+        if self.why:
+            rows.append(f"  why     {self.why}")
+        if self.next_step:
+            rows.append(f"  next    {self.next_step}")
+        rows.append(f"  code    {self.code}")
+        return rows
+
+    def render(self) -> str:
+        """The error as a person sees it, at most six lines, with the record number."""
+        rows = self.lines()
+        if self.record is not None:
+            rows[-1] += f"        record  {self.record}"
+        return "\n".join(rows)
+
+    def _render_traceback_(self) -> list[str]:
+        """Let IPython show the error itself instead of a stack of nbgov's own frames."""
+        return self.render().splitlines()
+
+
+class RequestInvalid(NbgovError):
+    """The request cannot be understood."""
+
+    default_code = "syntax"
+
+
+class IdentityFailed(NbgovError):
+    """Nobody could be made out as the principal."""
+
+    default_code = "unknown-principal"
+
+
+class Denied(NbgovError):
+    """Policy, guard or a voter said no."""
+
+    default_code = "denied-by-policy"
+
+
+class ApprovalNeeded(NbgovError):
+    """A person has to consent first.
+
+    Attributes:
+        ticket: Identifier of the open ticket.
+    """
+
+    default_code = "approval-needed"
+
+    def __init__(self, what: str, *, ticket: str, why: str = "", next_step: str = "") -> None:
+        super().__init__(what, why=why, next_step=next_step)
+        self.ticket = ticket
+
+
+class BackendFailed(NbgovError):
+    """A product did not do its part."""
+
+    default_code = "database-error"
+
+
+class IntegrityFailed(NbgovError):
+    """Evidence does not add up."""
+
+    default_code = "audit-broken"
+
+
+class ConfigInvalid(NbgovError):
+    """A configuration or policy file is missing or wrong."""
+
+    default_code = "config-invalid"

@@ -1,0 +1,218 @@
+"""All that the pipeline needs from the world, on one page.
+
+A port is a Protocol with at least two implementations in use; one of them is always
+:mod:`nbgov.backends.memory`. Implementations translate the errors of their product into
+:class:`~nbgov.errors.BackendFailed` at their edge, with ``raise ... from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nbgov.model import (
+        Approval, Catalog, Clearance, DatasetVersion, Delivery, EngineOpinion, Principal, Receipt,
+        Record, Run, Vote,
+    )  # fmt: skip
+
+
+class Stream(Protocol):
+    """Batches of an executed statement, in order, with the transaction behind them.
+
+    Iterating to the end commits (a write) or ends (a read) the transaction; ``close`` before the end
+    rolls back. ``rows_affected`` is known for a write once the stream exists.
+    """
+
+    schema: pa.Schema
+    rows_affected: int | None
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Batches of at most 65,536 rows."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask the product to stop. Callable from another thread, and more than once."""
+        ...
+
+    def close(self) -> None:
+        """Release the transaction. Callable more than once."""
+        ...
+
+
+class Engine(Protocol):
+    """A source of data."""
+
+    dialect: str
+
+    def catalog(self) -> Catalog:
+        """What the source holds now. A backend may cache only what it can prove unchanged."""
+        ...
+
+    def inspect(self, sql: str) -> EngineOpinion:
+        """The product's own view of a text, without running it or reading data.
+
+        Raises:
+            RequestInvalid: The product cannot parse the text.
+        """
+        ...
+
+    def execute(self, clearance: Clearance) -> Stream:
+        """Run what was cleared, once: a read in a read-only transaction, a write in one transaction.
+
+        Raises:
+            BackendFailed: The product failed; the text names no data value.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds entities such as e-mail addresses in text."""
+
+    def detect(
+        self, values: pa.Array, *, entities: Sequence[str], score_min: float, language: str
+    ) -> pa.Table:
+        """Findings in distinct, non-null strings.
+
+        Returns:
+            Columns ``value`` (int64, index into ``values``), ``entity`` (string), ``start`` and ``end``
+            (int64, characters) and ``score`` (double), ordered by value, start, then end.
+
+        Raises:
+            BackendFailed: Detection failed for any value; nothing is returned then.
+        """
+        ...
+
+
+class IdentityProvider(Protocol):
+    """Knows who asks."""
+
+    def identify(self, claim: str | None) -> Principal:
+        """The principal behind a claim.
+
+        Raises:
+            IdentityFailed: The claim, or the account, is not declared.
+        """
+        ...
+
+
+class PolicySource(Protocol):
+    """Holds the policy's text."""
+
+    def text(self) -> str:
+        """The policy as it stands now.
+
+        Raises:
+            ConfigInvalid: It cannot be read.
+        """
+        ...
+
+
+class ApprovalStore(Protocol):
+    """Keeps approvals; every transition is a compare-and-swap on the state.
+
+    The rules of a transition live in :mod:`nbgov.core.approval`; the store makes them atomic.
+    """
+
+    def open(self, approval: Approval) -> Approval:
+        """Keep a new ticket, or return the live one with the same binding."""
+        ...
+
+    def get(self, ticket: str) -> Approval | None:
+        """The approval behind a ticket."""
+        ...
+
+    def find(self, binding_digest: bytes) -> Approval | None:
+        """The latest approval that is bound to exactly this request, in whatever state."""
+        ...
+
+    def swap(self, before: Approval, after: Approval) -> bool:
+        """Replace ``before`` by ``after`` if nobody changed it meanwhile; say whether it was done."""
+        ...
+
+    def pending(self) -> tuple[Approval, ...]:
+        """Tickets that wait for votes or for use, oldest first."""
+        ...
+
+
+class DatasetStore(Protocol):
+    """Keeps dataset versions and who read them."""
+
+    def put(self, version: DatasetVersion, delivery: Delivery) -> None:
+        """Keep a version (once) and its delivery."""
+        ...
+
+    def version(self, version_id: str) -> DatasetVersion | None:
+        """The version with this id."""
+        ...
+
+    def delivery(self, read_id: str) -> Delivery | None:
+        """The delivery with this id."""
+        ...
+
+    def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
+        """Versions kept, newest first; of one dataset, or of all."""
+        ...
+
+
+@runtime_checkable
+class RunStore(Protocol):
+    """Knows training runs and shows lineage on them. MLflow is one."""
+
+    def run(self, run_id: str) -> Run:
+        """The run with this id.
+
+        Raises:
+            RequestInvalid: There is no such run.
+        """
+        ...
+
+    def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:
+        """Hear that a result was delivered; bind it to the active run, if there is one.
+
+        Never raises: a run store that is away must not fail a query.
+        """
+        ...
+
+    def track(self, delivery: Delivery, *, run_id: str | None, context: str) -> str:
+        """Bind a delivery to a run explicitly and return the run's id."""
+        ...
+
+
+class AuditLog(Protocol):
+    """An append-only log whose entries are durable when ``append`` returns."""
+
+    def append(self, record: Record) -> Receipt:
+        """Make a record durable.
+
+        Raises:
+            BackendFailed: It could not be made durable (code ``audit-unavailable``).
+        """
+        ...
+
+    def entries(self) -> Iterator[bytes]:
+        """The canonical bytes of every entry, oldest first."""
+        ...
+
+
+class Signer(Protocol):
+    """Makes keyed digests with a key that the log does not hold."""
+
+    def mac(self, data: bytes) -> bytes:
+        """HMAC-SHA256 of the data, 32 bytes."""
+        ...
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+        ...
