@@ -1,0 +1,80 @@
+# Every target works as the first command on a fresh clone: it makes .venv from the locks by itself.
+PYTHON ?= python3
+LOCK_FLAGS ?=
+
+BIN := .venv/bin
+READY := .venv/.installed
+INSTALL := requirements/install.py requirements/uv.txt pyproject.toml
+COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test test-all test-compat test-cover check lint bench docs fmt lock
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(READY) ## Tell the whole story in a terminal, on real data, in under two minutes
+	@$(BIN)/nbgov demo
+
+lab: $(READY) demo/nbgov.yaml ## Open the notebooks in JupyterLab, on the demo's warehouse
+	NBGOV_CONFIG=$(CURDIR)/demo/nbgov.yaml $(BIN)/jupyter lab --ip=127.0.0.1 --notebook-dir=notebooks
+
+test: $(READY) ## Run the everyday suite: units, real engines, surfaces, notebooks
+	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with notebooks/sanitize.cfg -p no:randomly notebooks
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(READY) ## Run everything, the slow tests too
+	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with notebooks/sanitize.cfg -p no:randomly notebooks
+	$(BIN)/python -m pytest -q
+
+test-compat: $(READY) .venv-compat/.installed ## Run surfaces and backends on the oldest and the newest pandas and SQLAlchemy
+	.venv-compat/bin/python -m pytest -q tests/surfaces tests/backends
+	$(BIN)/python -m pytest -q tests/surfaces tests/backends
+
+test-cover: $(READY) ## Measure that the tests of core cover all of core, branches too
+	$(BIN)/python -m pytest -q --cov --cov-report=term tests/core
+
+check: lint docs test ## Run all that has to pass before a change is submitted
+
+lint: $(READY) ## Run the linters, the type checker and the import contracts
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/interrogate --quiet
+	$(BIN)/cog --check docs/reference/cli.md
+
+bench: $(READY) ## Print ratios against peers and write benchmarks/results/latest.json
+	$(BIN)/python -m benchmarks
+
+docs: $(READY) ## Build the documentation and run its examples
+	$(BIN)/sphinx-build -q -n -W --keep-going -b html docs docs/build/html
+	$(BIN)/sphinx-build -q -n -W --keep-going -b doctest docs docs/build/doctest
+
+fmt: $(READY) ## Format the code and regenerate the tables in the documentation
+	$(BIN)/ruff check --quiet --fix-only
+	$(BIN)/ruff format --quiet
+	$(BIN)/cog -r docs/reference/cli.md
+	$(BIN)/nbgov schema config >docs/reference/schemas/nbgov.schema.json
+	$(BIN)/nbgov schema policy >docs/reference/schemas/policy.schema.json
+
+lock: $(READY) ## Write the locks anew (LOCK_FLAGS=--upgrade takes newer versions)
+	$(COMPILE) --all-extras --group build --group docs --group lint --group test \
+		pyproject.toml -o requirements/lock.txt
+	$(COMPILE) --all-extras --group build --group test --constraint requirements/compat.in \
+		pyproject.toml -o requirements/compat.txt
+	printf 'setuptools\nuv\n' | $(COMPILE) --no-annotate - -o requirements/uv.txt
+
+demo/nbgov.yaml: | $(READY)
+	@$(BIN)/nbgov demo
+
+# The stamp comes last, so an interrupted install leaves none and the next run starts over.
+$(READY): requirements/lock.txt $(INSTALL)
+	@$(PYTHON) requirements/install.py .venv $<
+	@touch $@
+
+.venv-compat/.installed: requirements/compat.txt $(INSTALL)
+	@$(PYTHON) requirements/install.py .venv-compat $<
+	@touch $@
