@@ -11,9 +11,9 @@ The tree is small and the codes are many, because code catches types and people 
     ├── IntegrityFailed   evidence does not add up (audit log, rewrite verification)
     └── ConfigInvalid     nbgov.yaml or policy.yaml is missing or wrong
 
-``str(error)`` is deterministic: the record number is shown by :meth:`NbgovError.render` only, so that
-notebooks compare equal from run to run. No message ever holds a data value, a secret or full SQL.
-Each code has a heading in ``docs/reference/errors.md``.
+``str(error)`` is deterministic: the record number is shown by :meth:`NbgovError.render` only, so
+that notebooks compare equal from run to run. No message ever holds a data value, a secret or full
+SQL. Each code has a heading in ``docs/reference/errors.md``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What nbgov decides by: pure functions of values, one module for each stage or concept."""

@@ -1,0 +1,135 @@
+"""``nbgov.yaml``: which connections exist, where state lives, which policy rules, who is who.
+
+Pure: text in, frozen values out. Reading files, environment and secrets is the business of
+:mod:`nbgov.session`. Secrets are references (``env:NAME``, ``file:PATH``), never values.
+The format is described in ``docs/reference/config.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from nbgov.errors import ConfigInvalid
+from nbgov.strict import adapter, decode
+
+FILE_NAME = "nbgov.yaml"
+STRICT = ConfigDict(extra="forbid")
+
+
+def is_reference(text: str) -> str:
+    """Accept ``env:NAME`` and ``file:PATH``; a secret's value has no place in the file."""
+    scheme, _, rest = text.partition(":")
+    if scheme not in {"env", "file"} or not rest:
+        problem = "a secret must be a reference, env:NAME or file:PATH, never the value itself"
+        raise ValueError(problem)
+    return text
+
+
+def is_without_password(text: str) -> str:
+    """Accept a URL that carries no password."""
+    if urlsplit(text).password is not None or "password=" in text.lower():
+        problem = "the url holds a password; move it to password: as env:NAME or file:PATH"
+        raise ValueError(problem)
+    return text
+
+
+Secret = Annotated[str, AfterValidator(is_reference)]
+Url = Annotated[str, AfterValidator(is_without_password)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+@dataclass(frozen=True, slots=True)
+class FileConnection:
+    """A database in one file, opened in this process."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["duckdb", "sqlite"]
+    path: str
+    timeout_s: Seconds = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConnection:
+    """A database server, named by a URL without its password."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["postgresql", "sqlalchemy"]
+    url: Url
+    user: str | None = None
+    password: Secret | None = None
+    timeout_s: Seconds = 3600.0
+
+
+Connection = Annotated[FileConnection | ServerConnection, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalEntry:
+    """A declared principal: which OS accounts map to it, and what it belongs to."""
+
+    __pydantic_config__ = STRICT
+    accounts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A decoded ``nbgov.yaml``.
+
+    Attributes:
+        version: Version of the format; 1.
+        policy: Path of the policy file, relative to ``nbgov.yaml``.
+        connections: Connection settings by name.
+        principals: Declared principals by name.
+        state: Folder for the audit log, approvals, datasets and keys.
+        default_connection: The connection meant when none is named.
+    """
+
+    __pydantic_config__ = STRICT
+    version: Literal[1]
+    policy: str
+    connections: Mapping[str, Connection]
+    principals: Mapping[str, PrincipalEntry] = field(default_factory=dict)
+    state: str = ".nbgov"
+    default_connection: str | None = None
+
+
+def parse(text: str) -> Config:
+    """Decode ``nbgov.yaml``.
+
+    Raises:
+        ConfigInvalid: The text is not YAML, has an unknown or missing key, holds a secret's value,
+            or maps one OS account to two principals.
+    """
+    config = decode(text, Config, document=FILE_NAME, code="config-invalid")
+    if not config.connections:
+        raise ConfigInvalid(
+            f"{FILE_NAME} names no connection.", next_step="add one under connections:"
+        )
+    default = config.default_connection
+    if default is not None and default not in config.connections:
+        raise ConfigInvalid(
+            f"{FILE_NAME} names {default!r} as default_connection, which is not a connection.",
+            next_step=f"use one of: {', '.join(sorted(config.connections))}",
+        )
+    owner: dict[str, str] = {}
+    for name, entry in config.principals.items():
+        for account in entry.accounts:
+            if owner.setdefault(account, name) != name:
+                raise ConfigInvalid(
+                    f"{FILE_NAME} maps the OS account {account!r} to two principals.",
+                    why=f"{owner[account]!r} and {name!r} both list it",
+                    next_step="leave it with one of them",
+                )
+    return config
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of ``nbgov.yaml``, for editors."""
+    return adapter(Config).json_schema()

@@ -1,0 +1,220 @@
+"""The lexical side of a statement: tokens, ``:name`` markers, redaction.
+
+Everything that must know where a string, a comment or a cast begins asks this one tokenizer, so
+that binds, budgets and redaction can never disagree about it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import sqlglot
+from sqlglot.errors import TokenError
+from sqlglot.tokenizer_core import Token, TokenType
+
+from nbgov.errors import Denied, RequestInvalid
+from nbgov.model import BindMarker, Span
+
+STATEMENT_CHARS_MAX = 65_536
+STATEMENT_DEPTH_MAX = 200
+BIND_LIST_MAX = 10_000
+
+SCALARS = (bool, int, float, str, bytes, Decimal, datetime.date, datetime.time)
+OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
+CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+OPERANDS = {
+    TokenType.VAR, TokenType.IDENTIFIER, TokenType.NUMBER, TokenType.STRING,
+    TokenType.R_PAREN, TokenType.R_BRACKET,
+}  # fmt: skip
+LITERALS = {
+    TokenType.STRING, TokenType.NUMBER, TokenType.HEREDOC_STRING, TokenType.RAW_STRING,
+    TokenType.NATIONAL_STRING, TokenType.BYTE_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING,
+    TokenType.UNICODE_STRING,
+}  # fmt: skip
+
+
+def tokenize(sql: str, dialect: str) -> list[Token]:
+    """The tokens of a text that is within budget.
+
+    Raises:
+        RequestInvalid: The text is empty, too long, nested too deep, or not lexable.
+        Denied: The text holds a comment that MySQL and MariaDB would execute.
+    """
+    if len(sql) > STATEMENT_CHARS_MAX or "\0" in sql:
+        raise RequestInvalid(
+            f"The statement is longer than {STATEMENT_CHARS_MAX:,} characters, or holds a NUL.",
+            code="statement-too-large",
+            next_step="bind long values as :name instead of writing them into the text",
+        )
+    try:
+        tokens = sqlglot.Dialect.get_or_raise(dialect).tokenize(sql)
+    except TokenError:
+        raise RequestInvalid(
+            "The statement could not be read.",
+            why="a string, a comment or a quoted name is not closed",
+            next_step="close the quote and run it again",
+        ) from None
+    if not any(t.token_type is not TokenType.SEMICOLON for t in tokens):
+        raise RequestInvalid(
+            "The request holds no SQL statement.",
+            code="not-one-statement",
+            next_step="write one statement",
+        )
+    depth = 0
+    for token in tokens:
+        depth += (token.token_type in OPENING) - (token.token_type in CLOSING)
+        if depth > STATEMENT_DEPTH_MAX:
+            raise RequestInvalid(
+                f"The statement is nested deeper than {STATEMENT_DEPTH_MAX} levels.",
+                code="statement-too-large",
+                next_step="break it up with common table expressions",
+            )
+    # Security: MySQL and MariaDB run the text of /*! ... */ comments, which every parser here
+    # drops.
+    if any(c.lstrip().startswith(("!", "M!")) for t in tokens for c in t.comments):
+        raise Denied(
+            "Denied: the statement holds an executable comment (/*! ... */).",
+            code="not-understood",
+            why="the database would run text that nbgov cannot check",
+            next_step="remove the comment",
+        )
+    return tokens
+
+
+def find_binds(sql: str, dialect: str) -> tuple[BindMarker, ...]:
+    """The ``:name`` markers of a text, in order.
+
+    A colon is a marker when an identifier follows without a gap and no operand stands directly
+    before it. So ``a::int``, ``x[1:n]``, ``j:path``, ``':k'`` and ``-- :k`` hold none.
+
+    Example:
+        >>> [b.name for b in find_binds("SELECT :k::int, ':no' FROM t WHERE n IN :ks", "duckdb")]
+        ['k', 'ks']
+    """
+    tokens = tokenize(sql, dialect)
+    found = []
+    for index, token in enumerate(tokens[:-1]):
+        follower = tokens[index + 1]
+        if token.token_type is not TokenType.COLON or follower.start != token.end + 1:
+            continue
+        before = tokens[index - 1] if index else None
+        touches = before is not None and before.end + 1 == token.start
+        if touches and before is not None and before.token_type in OPERANDS:
+            continue
+        name = follower.text
+        if name.isidentifier() and sql[follower.start : follower.end + 1] == name:
+            found.append(BindMarker(name, Span(token.start, follower.end + 1)))
+    return tuple(found)
+
+
+def bind_names(sql: str, dialect: str) -> tuple[str, ...]:
+    """Names of the markers in a text, each once, in the order of first use."""
+    return tuple(dict.fromkeys(marker.name for marker in find_binds(sql, dialect)))
+
+
+def redact(sql: str, dialect: str) -> str:
+    r"""The text with every literal as ``?``, comments dropped and white space folded.
+
+    Two texts that differ in literals alone redact to the same text. A text that cannot be lexed
+    redacts to nothing.
+
+    Example:
+        >>> redact("SELECT 'Ada' -- who\nFROM t WHERE n = 7", "duckdb")
+        'SELECT ? FROM t WHERE n = ?'
+    """
+    try:
+        tokens = tokenize(sql, dialect)
+    except (RequestInvalid, Denied):
+        return ""
+    parts: list[str] = []
+    for index, token in enumerate(tokens):
+        gap = index > 0 and token.start > tokens[index - 1].end + 1
+        text = "?" if token.token_type in LITERALS else sql[token.start : token.end + 1]
+        parts.append(f" {text}" if gap else text)
+    return "".join(parts).rstrip("; ")
+
+
+def splice(sql: str, edits: Sequence[tuple[Span, str]]) -> str:
+    """The text with each span replaced; everything else stays byte for byte.
+
+    Raises:
+        RuntimeError: Two spans overlap, which is a broken promise of the caller.
+    """
+    pieces, position = [], 0
+    for span, replacement in sorted(edits):
+        if span.start < position:
+            message = "edits overlap"
+            raise RuntimeError(message)
+        pieces += [sql[position : span.start], replacement]
+        position = span.end
+    return "".join([*pieces, sql[position:]])
+
+
+def blank(sql: str, markers: Sequence[BindMarker]) -> str:
+    """The text with every marker as ``?``, padded so that every position stays.
+
+    A colon means other things too, such as an alias in DuckDB; a question mark parses everywhere.
+    """
+    return splice(sql, [(m.span, "?".ljust(m.span.end - m.span.start)) for m in markers])
+
+
+def neutralise(sql: str, markers: Sequence[BindMarker]) -> str:
+    """The text with every marker as ``(NULL)``, which parses as a value and as an ``IN`` list."""
+    return splice(sql, [(marker.span, "(NULL)") for marker in markers])
+
+
+def take_values(markers: Sequence[BindMarker], binds: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain Python value of every marker.
+
+    NumPy and pandas scalars become Python scalars; lists, tuples, sets, ranges and one-dimensional
+    arrays become tuples. Values that no marker names are left out.
+
+    Raises:
+        RequestInvalid: A marker has no value, or a value has no scalar type.
+    """
+    values: dict[str, Any] = {}
+    for name in dict.fromkeys(marker.name for marker in markers):
+        if name not in binds:
+            raise RequestInvalid(
+                f"The statement uses :{name}, which has no value.",
+                code="bind-missing",
+                next_step=f"assign {name} first, or pass {name}=... with the statement",
+            )
+        values[name] = plain(name, binds[name])
+    return values
+
+
+def plain(name: str, value: Any) -> Any:
+    """One bound value as a Python scalar, or a tuple of them."""
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset, range)):
+        items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+        if len(items) > BIND_LIST_MAX:
+            raise RequestInvalid(
+                f":{name} holds more than {BIND_LIST_MAX:,} values.",
+                code="bind-type",
+                next_step="put the values in a table and join it",
+            )
+        return tuple(scalar(name, item) for item in items)
+    return scalar(name, value)
+
+
+def scalar(name: str, value: Any) -> Any:
+    """One scalar as the Python type that every engine takes."""
+    if type(value).__name__ in {"NAType", "NaTType"}:
+        return None
+    if hasattr(value, "to_pydatetime"):
+        value = value.to_pydatetime(warn=False)
+    elif hasattr(value, "item") and hasattr(value, "dtype"):
+        value = value.item()
+    if value is not None and not isinstance(value, SCALARS):
+        raise RequestInvalid(
+            f":{name} has the type {type(value).__name__}, which no database takes.",
+            code="bind-type",
+            next_step="pass a number, text, bytes, date, time, None, or a list of them",
+        )
+    return value

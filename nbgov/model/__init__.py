@@ -1,0 +1,92 @@
+"""Frozen values that travel between the stages of a request.
+
+Nothing here decides or does anything: a value is made by one stage and read by the next. Times are
+aware UTC datetimes, digests are ``bytes`` named ``*_digest``, counts are plain integers. The one
+class that is not a plain value is :class:`Result`, the open end of an Arrow stream.
+"""
+
+from nbgov.model.decision import (
+    Approval,
+    ApprovalQuorum,
+    ApprovalState,
+    Clearance,
+    ColumnMask,
+    ContentMask,
+    Decision,
+    MaskKind,
+    Obligation,
+    RowFilter,
+    RowLimit,
+    Verdict,
+    Vote,
+)
+from nbgov.model.record import (
+    DatasetVersion,
+    Delivery,
+    Receipt,
+    Record,
+    RecordKind,
+    Run,
+    RunInput,
+)
+from nbgov.model.request import (
+    BindMarker,
+    Catalog,
+    Column,
+    ColumnName,
+    Effect,
+    EngineOpinion,
+    Finding,
+    OutputColumn,
+    Principal,
+    Request,
+    Span,
+    Statement,
+    Table,
+    TableName,
+    TableUse,
+)
+from nbgov.model.result import (
+    Result,
+    Summary,
+)
+
+__all__ = [
+    "Approval",
+    "ApprovalQuorum",
+    "ApprovalState",
+    "BindMarker",
+    "Catalog",
+    "Clearance",
+    "Column",
+    "ColumnMask",
+    "ColumnName",
+    "ContentMask",
+    "DatasetVersion",
+    "Decision",
+    "Delivery",
+    "Effect",
+    "EngineOpinion",
+    "Finding",
+    "MaskKind",
+    "Obligation",
+    "OutputColumn",
+    "Principal",
+    "Receipt",
+    "Record",
+    "RecordKind",
+    "Request",
+    "Result",
+    "RowFilter",
+    "RowLimit",
+    "Run",
+    "RunInput",
+    "Span",
+    "Statement",
+    "Summary",
+    "Table",
+    "TableName",
+    "TableUse",
+    "Verdict",
+    "Vote",
+]
