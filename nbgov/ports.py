@@ -7,7 +7,8 @@ A port is a Protocol with at least two implementations in use; one of them is al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -15,20 +16,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from nbgov.model import (
-        Approval, Catalog, Clearance, DatasetVersion, Delivery, EngineOpinion, Principal, Receipt,
-        Record, Run, Vote,
+        Approval,
+        Catalog,
+        Clearance,
+        DatasetVersion,
+        Delivery,
+        EngineOpinion,
+        Principal,
+        Receipt,
+        Record,
+        Run,
     )  # fmt: skip
 
 
 class Stream(Protocol):
     """Batches of an executed statement, in order, with the transaction behind them.
 
-    Iterating to the end commits (a write) or ends (a read) the transaction; ``close`` before the end
-    rolls back. ``rows_affected`` is known for a write once the stream exists.
+    Iterating to the end commits (a write) or ends (a read) the transaction; ``close`` before the
+    end rolls back. ``rows_affected`` is known for a write once the stream exists; ``is_truncated``
+    holds once the end is reached, if the clearance's ``rows_max`` cut rows off.
     """
 
     schema: pa.Schema
     rows_affected: int | None
+    is_truncated: bool
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Batches of at most 65,536 rows."""
@@ -61,11 +72,15 @@ class Engine(Protocol):
         ...
 
     def execute(self, clearance: Clearance) -> Stream:
-        """Run what was cleared, once: a read in a read-only transaction, a write in one transaction.
+        """Run what was cleared, once, in one transaction that is read-only for a read.
 
         Raises:
             BackendFailed: The product failed; the text names no data value.
         """
+        ...
+
+    def cancel(self) -> None:
+        """Ask the product to stop whatever runs. Callable from another thread."""
         ...
 
     def close(self) -> None:
@@ -82,8 +97,8 @@ class Detector(Protocol):
         """Findings in distinct, non-null strings.
 
         Returns:
-            Columns ``value`` (int64, index into ``values``), ``entity`` (string), ``start`` and ``end``
-            (int64, characters) and ``score`` (double), ordered by value, start, then end.
+            Columns ``value`` (int64, index into ``values``), ``entity`` (string), ``start`` and
+            ``end`` (int64, characters) and ``score`` (double), ordered by value, start, then end.
 
         Raises:
             BackendFailed: Detection failed for any value; nothing is returned then.
@@ -134,11 +149,15 @@ class ApprovalStore(Protocol):
         ...
 
     def swap(self, before: Approval, after: Approval) -> bool:
-        """Replace ``before`` by ``after`` if nobody changed it meanwhile; say whether it was done."""
+        """Replace ``before`` by ``after`` unless it changed meanwhile; say whether it was done."""
         ...
 
     def pending(self) -> tuple[Approval, ...]:
         """Tickets that wait for votes or for use, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Callable more than once."""
         ...
 
 
@@ -161,10 +180,19 @@ class DatasetStore(Protocol):
         """Versions kept, newest first; of one dataset, or of all."""
         ...
 
+    def close(self) -> None:
+        """Let go of the store. Callable more than once."""
+        ...
+
 
 @runtime_checkable
 class RunStore(Protocol):
-    """Knows training runs and shows lineage on them. MLflow is one."""
+    """Knows training runs and shows lineage on them. MLflow is one.
+
+    ``product`` is the name of the product's Python module.
+    """
+
+    product: str
 
     def run(self, run_id: str) -> Run:
         """The run with this id.
@@ -197,8 +225,20 @@ class AuditLog(Protocol):
         """
         ...
 
+    def recover(self) -> None:
+        """Close the attempts whose session died, and repair what a crash left half written.
+
+        Raises:
+            BackendFailed: The log cannot be written (code ``audit-unavailable``).
+        """
+        ...
+
     def entries(self) -> Iterator[bytes]:
         """The canonical bytes of every entry, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the log. Callable more than once."""
         ...
 
 
@@ -216,3 +256,19 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The time, aware, UTC."""
         ...
+
+
+@dataclass(frozen=True)
+class World:
+    """Every port together: what a pipeline runs on."""
+
+    engine: Callable[[str], Engine]
+    identity: IdentityProvider
+    policy: PolicySource
+    approvals: ApprovalStore
+    datasets: DatasetStore
+    audit: AuditLog
+    signer: Signer
+    clock: Clock
+    detector: Detector
+    runs: Callable[[], Sequence[RunStore]]

@@ -1,0 +1,201 @@
+"""The engine: who has the file open, and how, and what it holds.
+
+How a statement runs is :mod:`~nbgov.backends.duckdb.transaction`; what DuckDB makes of a text is
+:mod:`~nbgov.backends.duckdb.opinion`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from nbgov.backends.duckdb.opinion import opinion
+from nbgov.backends.duckdb.transaction import DuckDBTransaction
+from nbgov.core.transfer import Transfer, Transfers, failure
+from nbgov.errors import RequestInvalid
+from nbgov.model import Catalog, Clearance, Column, EngineOpinion, Table, TableName
+
+MEMORY = ":memory:"
+# Security: the text can reach no file, no extension and no Python variable, and cannot change that.
+SEALED: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "enable_external_access": "false",
+    "lock_configuration": "true",
+    "python_enable_replacements": "false",
+}
+CATALOG_SQL = """
+    SELECT schema_name, table_name, column_name, data_type,
+           (schema_name, table_name) IN (SELECT (schema_name, view_name) FROM duckdb_views())
+    FROM duckdb_columns()
+    WHERE database_name = current_database() AND NOT internal
+    ORDER BY schema_name, table_name, column_index
+"""
+
+
+def open_engine(name: str, settings: Mapping[str, Any]) -> DuckDBEngine:
+    """The engine of a connection; nothing is opened before it is needed.
+
+    Args:
+        name: Name of the connection.
+        settings: ``path`` (a file; memory without one) and ``timeout_s`` (from the start of a
+            statement to the end of its stream), both optional.
+    """
+    path = settings.get("path")
+    return DuckDBEngine(name, str(path) if path else MEMORY, timeout_s=settings.get("timeout_s"))
+
+
+class DuckDBEngine:
+    """One DuckDB database, for any number of threads.
+
+    Reads share one open database, and so do writes; DuckDB does not do both on one file at a time.
+    """
+
+    dialect = "duckdb"
+
+    def __init__(self, name: str, path: str, *, timeout_s: float | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.timeout_s = timeout_s
+        self._lock = threading.RLock()
+        self._home: duckdb.DuckDBPyConnection | None = None
+        self._home_is_read = False
+        self._lent = 0
+        self._parser: duckdb.DuckDBPyConnection | None = None
+        self._catalog: Catalog | None = None
+        self._transfers = Transfers()
+
+    def catalog(self) -> Catalog:
+        """What the database holds: read once, as an open file keeps every other writer out.
+
+        Raises:
+            BackendFailed: The file cannot be opened or read.
+        """
+        with self._lock:
+            if self._catalog is None:
+                with (self._home or self._open(is_read=True)).cursor() as cursor:
+                    try:
+                        self._catalog = read_catalog(cursor)
+                    except duckdb.Error:
+                        why = "Its catalog cannot be read."
+                        raise failure(self.name, "database-error", why=why) from None
+            return self._catalog
+
+    def inspect(self, sql: str) -> EngineOpinion:
+        """What DuckDB's parser makes of a text. It binds nothing and opens nothing.
+
+        Raises:
+            RequestInvalid: The text is not DuckDB's SQL.
+        """
+        with self._lock:
+            if self._parser is None:
+                self._parser = duckdb.connect(MEMORY, config=SEALED)
+            try:
+                return opinion(self._parser, sql)
+            except (duckdb.Error, RecursionError):
+                raise RequestInvalid(
+                    "The statement is not valid SQL for DuckDB.",
+                    why="DuckDB's own parser stopped in it.",
+                    next_step="Correct the statement and run it again.",
+                ) from None
+
+    def execute(self, clearance: Clearance) -> Transfer:
+        """Run what was cleared, once; a read sees one snapshot.
+
+        Raises:
+            BackendFailed: DuckDB failed, or an open result keeps a write out.
+            RequestInvalid: A bind value is missing or cannot be sent.
+        """
+        return self._transfers.start(DuckDBTransaction(self, is_read=clearance.is_read), clearance)
+
+    def cancel(self) -> None:
+        """Cancel every statement that runs. For any thread."""
+        self._transfers.cancel()
+
+    def close(self) -> None:
+        """Close every stream and give the file back. The next statement opens it again."""
+        self._transfers.close()
+        with self._lock:
+            self._leave()
+            if self._parser is not None:
+                self._parser.close()
+                self._parser = None
+
+    def lend(self, *, is_read: bool) -> duckdb.DuckDBPyConnection:
+        """A connection for one statement, onto the database opened the way that it needs.
+
+        Raises:
+            BackendFailed: The file cannot be opened, or an open result needs it the other way.
+        """
+        with self._lock:
+            if self._home is not None and not self._suits(is_read=is_read):
+                if self._lent:
+                    raise failure(
+                        self.name,
+                        "database-error",
+                        why="A result of this connection is still open, and DuckDB does not read "
+                        "and write one file at the same time.",
+                        next_step="Read that result to its end or close it, then try again.",
+                    )
+                self._leave()
+            cursor = (self._home or self._open(is_read=is_read)).cursor()
+            self._lent += 1
+            return cursor
+
+    def take_back(self, cursor: duckdb.DuckDBPyConnection, *, is_read: bool) -> None:
+        """End a loan. After the last write, other processes may have the file."""
+        cursor.close()
+        with self._lock:
+            self._lent -= 1
+            if not is_read:
+                self._catalog = None
+                if not self._lent and self.path != MEMORY:
+                    self._leave()
+
+    def _suits(self, *, is_read: bool) -> bool:
+        """Whether the open database can serve a read, or a write."""
+        return self.path == MEMORY or self._home_is_read == is_read
+
+    def _open(self, *, is_read: bool) -> duckdb.DuckDBPyConnection:
+        """Open the database, sealed. A missing file is not made."""
+        is_memory = self.path == MEMORY
+        try:
+            if not is_memory and not Path(self.path).is_file():
+                raise FileNotFoundError  # Only the answer below is shown.
+            self._home = duckdb.connect(
+                self.path, read_only=is_read and not is_memory, config=SEALED
+            )
+        except (duckdb.Error, OSError):
+            raise failure(
+                self.name,
+                "database-unavailable",
+                why="The file is missing, is no DuckDB file, or another process writes to it.",
+                next_step="Check the path in nbgov.yaml, and who else has the file open.",
+            ) from None
+        self._home_is_read = is_read
+        return self._home
+
+    def _leave(self) -> None:
+        """Close the database; what was known about it may be wrong from now on."""
+        self._catalog = None
+        if self._home is not None:
+            self._home.close()
+            self._home = None
+
+
+def read_catalog(cursor: duckdb.DuckDBPyConnection) -> Catalog:
+    """Every table and view of the open database."""
+    (default_schema,) = cursor.execute("SELECT current_schema()").fetchall()[0]
+    tables = {}
+    for (schema, table, is_view), rows in groupby(
+        cursor.execute(CATALOG_SQL).fetchall(), key=lambda row: (row[0], row[1], row[4])
+    ):
+        name = TableName(schema, table)
+        columns = tuple(Column(row[2], row[3]) for row in rows)
+        tables[name] = Table(name, columns, kind="view" if is_view else "table")
+    return Catalog(DuckDBEngine.dialect, default_schema, tables)

@@ -1,0 +1,135 @@
+"""The key, the policy and the time of a machine.
+
+The key is made on first use and never leaves this module. The policy is a text here, no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbgov.backends.files.segments import OPEN_FLAGS, make_folder, sync_folder, write_all
+from nbgov.errors import BackendFailed, ConfigInvalid
+
+KEY_BYTES = 32
+POLICY_BYTES_MAX = 4 * 1024 * 1024
+
+
+class FileSigner:
+    """A :class:`~nbgov.ports.Signer` whose key is a file that only its owner can read.
+
+    Args:
+        path: The key file. It is made on first use; whoever makes it first wins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.key = b""
+
+    def mac(self, data: bytes) -> bytes:
+        """HMAC-SHA256 of the data, 32 bytes.
+
+        Raises:
+            BackendFailed: The key cannot be read or made (code ``state-unavailable``).
+        """
+        if not self.key:
+            try:
+                self.key = self.read()
+            except OSError as error:
+                raise self.failed(error.strerror or type(error).__name__) from error
+        return hmac.digest(self.key, data, hashlib.sha256)
+
+    def read(self) -> bytes:
+        """The key, made now if it is not there."""
+        if not self.path.exists():
+            self.make()
+        fd = os.open(self.path, os.O_RDONLY | OPEN_FLAGS)
+        try:
+            key, mode = os.read(fd, KEY_BYTES + 1), os.fstat(fd).st_mode
+        finally:
+            os.close(fd)
+        # Security: whoever can read the key can guess the values behind the log's digests.
+        if mode & 0o077:
+            raise self.failed("others than its owner can read or write it")
+        if len(key) != KEY_BYTES:
+            raise self.failed(f"it does not hold {KEY_BYTES} bytes")
+        return key
+
+    def make(self) -> None:
+        """Make the key, whole or not at all, unless another process is first."""
+        make_folder(self.path.parent)
+        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+        try:
+            write_all(fd, os.urandom(KEY_BYTES), 0)
+            os.fsync(fd)
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, self.path)
+        finally:
+            os.close(fd)
+            draft.unlink()
+        sync_folder(self.path.parent)
+
+    def failed(self, why: str) -> BackendFailed:
+        """The error of a key that cannot be used."""
+        return BackendFailed(
+            f"The key file {self.path.name} cannot be used.",
+            code="state-unavailable",
+            why=why,
+            next_step="restore the file from a copy, readable by its owner only (chmod 600)",
+        )
+
+
+class FilePolicySource:
+    """A :class:`~nbgov.ports.PolicySource` that reads a file each time it is asked.
+
+    Args:
+        path: The policy file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def text(self) -> str:
+        """The policy as it stands now.
+
+        Raises:
+            ConfigInvalid: The file is absent, cannot be read, or is no text.
+        """
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(POLICY_BYTES_MAX + 1)
+        except OSError as error:
+            raise ConfigInvalid(
+                f"The policy file {self.path.name} cannot be read.",
+                code="policy-missing",
+                why=error.strerror or type(error).__name__,
+                next_step="create the file, or correct policy: in nbgov.yaml",
+            ) from error
+        if len(data) > POLICY_BYTES_MAX:
+            raise self.invalid(f"it is longer than {POLICY_BYTES_MAX:,} bytes")
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise self.invalid(f"it is not UTF-8 text at byte {error.start}") from error
+
+    def invalid(self, why: str) -> ConfigInvalid:
+        """The error of a file that holds no policy."""
+        return ConfigInvalid(
+            f"The policy file {self.path.name} is no text that nbgov reads.",
+            code="policy-invalid",
+            why=why,
+            next_step="save it as UTF-8 YAML",
+        )
+
+
+class SystemClock:
+    """A :class:`~nbgov.ports.Clock`: the machine's own."""
+
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+        return datetime.now(UTC)

@@ -1,0 +1,40 @@
+"""Every port in RAM, with hooks for faults: what the tests and the examples run on.
+
+These are implementations like any other. They keep the same promises as their durable siblings,
+one behaviour suite tests both, and what would be on a disk is an attribute that a test can read.
+Each part that can fail has ``faults``, see :class:`Faults`. :func:`memory_world` puts a whole
+:class:`~nbgov.ports.World` together::
+
+    engine = MemoryEngine(catalog, {"SELECT 1 AS one": pa.table({"one": [1]})})
+    world = memory_world({"warehouse": engine}, policy=text, principals=[ada, grace])
+    world.audit.faults.before("append")
+"""
+
+from nbgov.backends.memory.audit_log import MemoryAuditLog
+from nbgov.backends.memory.engine import MemoryEngine, MemoryStream
+from nbgov.backends.memory.faults import Faults
+from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRunStore
+from nbgov.backends.memory.world import (
+    MemoryClock,
+    MemoryDetector,
+    MemoryIdentity,
+    MemoryPolicySource,
+    MemorySigner,
+    memory_world,
+)
+
+__all__ = [
+    "Faults",
+    "MemoryApprovalStore",
+    "MemoryAuditLog",
+    "MemoryClock",
+    "MemoryDatasetStore",
+    "MemoryDetector",
+    "MemoryEngine",
+    "MemoryIdentity",
+    "MemoryPolicySource",
+    "MemoryRunStore",
+    "MemorySigner",
+    "MemoryStream",
+    "memory_world",
+]

@@ -1,0 +1,198 @@
+"""One statement in one PostgreSQL transaction, and its rows as Arrow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nbgov.backends.postgresql.columns import delivered_schema, exact, exact_text
+from nbgov.backends.postgresql.opinion import READ_ROOT, only_statement
+from nbgov.core.binds import bind_values, number_markers
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, record_batch
+from nbgov.model import BindMarker, Clearance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy.pool import PoolProxiedConnection
+
+    from nbgov.backends.postgresql.engine import PostgreSQLEngine
+
+Answer = TypeVar("Answer")
+
+# Without COPY: the driver takes any statement then, and holds the whole answer.
+BUFFERED = {"adbc.postgresql.use_copy": "false"}
+FETCH_SQL = f"FETCH FORWARD {BATCH_ROWS_MAX} FROM nbgov_rows"
+READ_ROOTS = {READ_ROOT, "explain_stmt", "variable_show_stmt"}
+CANCELLED = "57014"
+GONE = {"57P01", "57P02", "57P03"}
+CLASSES = {
+    "21": "a subquery gives more rows than it may",
+    "22": "a value is out of range or does not fit a type",
+    "23": "a constraint of a table would be broken",
+    "25": "the transaction is read-only or was aborted",
+    "28": "the account is not accepted",
+    "40": "another transaction got in its way",
+    "42": "a name is unknown, a type does not fit, or the account may not do this",
+    "53": "the server is short of resources",
+    "54": "a limit of the server is exceeded",
+    "55": "an object is not in the state that this needs",
+    "P0": "a function of the database raised it",
+}
+
+
+def render_markers(
+    sql: str, markers: Sequence[BindMarker], nulls: Collection[str] = ()
+) -> tuple[str, list[str]]:
+    """The text with markers as ``$1``, and the name behind each number.
+
+    Those whose value is NULL are written as that: the driver would send it as text, which the
+    server takes for no other type.
+    """
+    return number_markers(sql, markers, nulls=nulls)
+
+
+class PostgreSQLTransaction:
+    """One statement on a leased connection, which is used again only if all went well."""
+
+    def __init__(self, engine: PostgreSQLEngine, *, is_read: bool, driver: ModuleType) -> None:
+        self.connection = engine.name
+        self.errors: tuple[type[Exception], ...] = (driver.Error, OSError)
+        self._engine = engine
+        self._is_read = is_read
+        self._asked_at = 0.0
+        self._lock = threading.Lock()
+        self._lease: PoolProxiedConnection | None = None
+        self._cursor: Any = None
+        self._reader: Any = None
+
+    def begin(self, clearance: Clearance) -> Rows:
+        """Run the statement: a read streams from here on, a write is done when this returns."""
+        nulls = [name for name, value in clearance.binds.items() if value is None]
+        rendered, names = render_markers(clearance.sql, clearance.marker_spans, nulls)
+        values = bind_values(clearance.binds, names)
+        sql, kind = only_statement(rendered)
+        if self._is_read and kind not in READ_ROOTS:
+            why = "It is to run as a read, and PostgreSQL does not call it one."
+            raise failure(self.connection, "database-error", why=why)
+        self._lease = self._engine.lease(is_read=self._is_read)
+        cursor = self._open_cursor(is_copy=kind == READ_ROOT and self._is_read and not values)
+        described = self._ask(cursor.adbc_execute_schema, sql, values or None)
+        if not self._is_read:
+            return self._write(sql, values, described)
+        text, schema = exact_text(sql, described), delivered_schema(described)
+        if values and kind == READ_ROOT:
+            declare = f"DECLARE nbgov_rows NO SCROLL CURSOR FOR {text}"
+            self._ask(cursor.execute, declare, values)
+            return Rows(
+                schema, (record_batch(batch.columns, schema, exact) for batch in self._fetched())
+            )
+        self._ask(cursor.execute, text, values or None)
+        return Rows(
+            schema, (record_batch(batch.columns, schema, exact) for batch in self._streamed())
+        )
+
+    def commit(self) -> None:
+        """Commit a write. A read is rolled back: a setting that it made ends with it."""
+        assert self._lease is not None
+        self._close_cursor()
+        if self._is_read:
+            self._lease.rollback()
+            self._lease.close()
+        else:
+            self._lease.commit()
+            # What a write left behind in its session (temporary tables, locks) ends here.
+            self._lease.invalidate()
+
+    def abandon(self) -> None:
+        """Cancel what runs and drop the connection; a late cancel may hit nobody else then."""
+        with suppress(*self.errors):
+            if self._reader is not None:
+                # Closing a half-read stream would wait for all of its rows.
+                self.interrupt()
+            self._close_cursor()
+        if self._lease is not None:
+            self._lease.invalidate()
+
+    def interrupt(self) -> None:
+        """Ask the server to cancel, while the statement is open."""
+        with self._lock, suppress(*self.errors):
+            if self._cursor is not None:
+                self._cursor.adbc_cancel()
+
+    def explain(self, error: Exception) -> BaseException:
+        """The SQLSTATE in our words; Ctrl-C as what it is."""
+        sqlstate = getattr(error, "sqlstate", None) or ""
+        if sqlstate == CANCELLED:
+            return self._explain_cancel()
+        if not sqlstate or sqlstate in GONE:
+            return failure(self.connection, "database-unavailable", why="The connection was lost.")
+        reason = CLASSES.get(sqlstate[:2], "the server says no more than that")
+        return failure(self.connection, "database-error", why=f"SQLSTATE {sqlstate}: {reason}.")
+
+    def _explain_cancel(self) -> BaseException:
+        """Who cancelled: the clock, the person at the keyboard, or somebody on the server."""
+        timeout_s = self._engine.timeout_s
+        if timeout_s is not None and time.monotonic() - self._asked_at >= timeout_s:
+            why = f"It ran longer than timeout_s, which is {timeout_s:g} s."
+            return failure(self.connection, "cancelled", why=why)
+        if threading.current_thread() is threading.main_thread():
+            # The driver takes the signal, cancels, and reports no more than that.
+            return KeyboardInterrupt()
+        return failure(self.connection, "cancelled", why="Somebody cancelled it on the server.")
+
+    def _write(self, sql: str, values: list[Any], described: pa.Schema) -> Rows:
+        """Run a write to its end and keep the rows that it returns."""
+        if not len(described):
+            self._ask(self._cursor.executemany, sql, [values] if values else None)
+            changed = self._cursor.rowcount
+            return Rows(described, (), changed if changed >= 0 else None)
+        self._ask(self._cursor.execute, exact_text(sql, described), values or None)
+        schema = delivered_schema(described)
+        batches = [record_batch(batch.columns, schema, exact) for batch in self._streamed()]
+        return Rows(schema, batches, sum(batch.num_rows for batch in batches))
+
+    def _streamed(self) -> Iterator[pa.RecordBatch]:
+        """Batches of the statement that was executed, as they come."""
+        # The driver's own reader, as the public one has lost the SQLSTATE of a late error.
+        from adbc_driver_manager._reader import AdbcRecordBatchReader
+
+        stream = self._cursor.fetch_arrow()
+        self._reader = AdbcRecordBatchReader._import_from_c(stream.address)  # noqa: SLF001
+        yield from self._reader
+
+    def _fetched(self) -> Iterator[pa.RecordBatch]:
+        """Batches of the cursor that was declared: bound values and COPY do not go together."""
+        cursor = self._open_cursor(is_copy=False)
+        while True:
+            self._ask(cursor.execute, FETCH_SQL)
+            table = cursor.fetch_arrow_table()
+            yield from table.to_batches()
+            if table.num_rows < BATCH_ROWS_MAX:
+                return
+
+    def _ask(self, call: Callable[..., Answer], *args: Any) -> Answer:
+        """Send one thing to the server, at a known time."""
+        self._asked_at = time.monotonic()
+        return call(*args)
+
+    def _open_cursor(self, *, is_copy: bool) -> Any:
+        """A cursor in place of the one before, within reach of :meth:`interrupt`."""
+        self._close_cursor()
+        assert self._lease is not None
+        options = None if is_copy else BUFFERED
+        self._cursor = self._lease.driver_connection.cursor(adbc_stmt_kwargs=options)  # type: ignore[union-attr]
+        return self._cursor
+
+    def _close_cursor(self) -> None:
+        """Close the reader and the cursor, out of reach of :meth:`interrupt`."""
+        with self._lock:
+            cursor, self._cursor = self._cursor, None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+        if cursor is not None:
+            cursor.close()

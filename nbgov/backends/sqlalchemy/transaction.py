@@ -1,0 +1,216 @@
+"""One statement in one transaction of a SQLAlchemy connection, and its rows as Arrow."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+import sqlglot
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlglot.errors import SqlglotError
+
+from nbgov.backends.sqlalchemy.columns import array, settled_type
+from nbgov.core.binds import bind_values, text_form, write_markers
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, record_batch
+from nbgov.errors import BackendFailed, RequestInvalid
+from nbgov.model import BindMarker, Clearance, Span
+
+if TYPE_CHECKING:
+    from nbgov.backends.sqlalchemy.engine import SQLAlchemyEngine
+
+# What begins a read, and what begins a write, by sqlglot's name of the dialect.
+BEGIN = {
+    "mysql": (["START TRANSACTION READ ONLY"], ["START TRANSACTION"]),
+    "oracle": (["SET TRANSACTION READ ONLY"], []),
+    "postgres": (["SET TRANSACTION READ ONLY"], []),
+    "sqlite": (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF", "BEGIN IMMEDIATE"]),
+}
+EXECUTABLE_COMMENT = re.compile(r"/\*M?!", re.IGNORECASE)
+
+
+def render_markers(sql: str, markers: Sequence[BindMarker]) -> tuple[str, list[str]]:
+    r"""The text for :func:`sqlalchemy.text`: its own markers stay, any other colon is escaped.
+
+    Example:
+        >>> text, names = render_markers("SELECT '12:30', :x", [BindMarker("x", Span(16, 18))])
+        >>> print(text, names)
+        SELECT '12\:30',  :x  ['x']
+    """
+    colons = [
+        BindMarker("", Span(place.start(), place.end()))
+        for place in re.finditer(":", sql)
+        if not any(m.span.start <= place.start() < m.span.end for m in markers)
+    ]
+    rendered = write_markers(sql, [*markers, *colons], lambda name: f" :{name} " if name else "\\:")
+    return rendered, list(dict.fromkeys(marker.name for marker in markers))
+
+
+def count_statements(sql: str, dialect: str) -> int:
+    """How many statements sqlglot counts in a text.
+
+    Raises:
+        RequestInvalid: It cannot parse the text.
+    """
+    try:
+        return sum(tree is not None for tree in sqlglot.parse(sql, read=dialect))
+    except (SqlglotError, ValueError):
+        raise RequestInvalid("The statement cannot be parsed.") from None
+
+
+def check_comments(sql: str, dialect: str) -> None:
+    """Refuse comments that the server runs.
+
+    Raises:
+        RequestInvalid: There is one.
+    """
+    # Security: MySQL and MariaDB run what stands in /*! */, and every parser here skips it.
+    if dialect == "mysql" and EXECUTABLE_COMMENT.search(sql):
+        raise RequestInvalid(
+            "The statement holds a comment that the server would run.",
+            next_step="Write it without /*! */.",
+        )
+
+
+class SQLAlchemyTransaction:
+    """One statement on a pooled connection, which is used again only if all went well."""
+
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+
+    def __init__(self, engine: SQLAlchemyEngine, *, is_read: bool) -> None:
+        self.connection = engine.name
+        self._engine = engine
+        self._is_read = is_read
+        self._is_late = False
+        self._lock = threading.Lock()
+        self._link: sa.Connection | None = None
+        self._driver: Any = None
+        self._timer: threading.Timer | None = None
+
+    def begin(self, clearance: Clearance) -> Rows:
+        """Run the statement: a read streams after its first batch, a write is done."""
+        dialect = self._engine.dialect
+        check_comments(clearance.sql, dialect)
+        if (count := count_statements(clearance.sql, dialect)) != 1:
+            raise RequestInvalid(f"sqlglot counts {count} statements.", code="not-one-statement")
+        sql, names = render_markers(clearance.sql, clearance.marker_spans)
+        values = dict(zip(names, bind_values(clearance.binds, names), strict=True))
+        if dialect == "sqlite":
+            values = {name: text_form(value) for name, value in values.items()}
+        link = self._link = self._engine.connect()
+        self._driver = link.connection.driver_connection
+        self._start_timer()
+        reading, writing = BEGIN.get(dialect, ([], []))
+        for statement in reading if self._is_read else writing:
+            link.exec_driver_sql(statement)
+        options = {"stream_results": True} if self._is_read else {}
+        result = link.execute(sa.text(sql), values, execution_options=options)
+        return self._rows(result, clearance.rows_max)
+
+    def commit(self) -> None:
+        """Commit a write, roll back a read, and give the connection back."""
+        assert self._link is not None
+        if self._is_read:
+            self._link.rollback()
+        else:
+            self._link.commit()
+        self._let_go()
+
+    def abandon(self) -> None:
+        """Stop the answer and close the connection for good: it may be in the middle of it."""
+        if self._link is not None:
+            self.interrupt()
+            # PyMySQL would read the rest of the answer before it lets go of it.
+            pending = getattr(self._driver, "_result", None)
+            if pending is not None and getattr(pending, "unbuffered_active", False):
+                pending.unbuffered_active = False
+            with suppress(*self.errors):
+                self._link.invalidate()
+        self._let_go()
+
+    def interrupt(self) -> None:
+        """Cancel in the driver's own way, where it has one."""
+        driver_error = self._engine.source.dialect.loaded_dbapi.Error
+        with self._lock, suppress(SQLAlchemyError, BackendFailed, driver_error):
+            if hasattr(self._driver, "interrupt"):
+                self._driver.interrupt()
+            elif hasattr(self._driver, "cancel"):
+                self._driver.cancel()
+            elif hasattr(self._driver, "thread_id"):
+                with self._engine.connect() as other:
+                    other.exec_driver_sql(f"KILL QUERY {int(self._driver.thread_id())}")
+
+    def explain(self, error: Exception) -> BaseException:
+        """The driver's kind of error; its text may quote data and is not shown."""
+        if self._is_late:
+            why = f"It ran longer than timeout_s, which is {self._engine.timeout_s:g} s."
+            return failure(self.connection, "cancelled", why=why)
+        if not isinstance(error, DBAPIError):
+            why = f"SQLAlchemy reports {type(error).__name__}."
+            return failure(self.connection, "database-error", why=why)
+        if error.connection_invalidated:
+            return failure(self.connection, "database-unavailable", why="The connection was lost.")
+        code = getattr(error.orig, "sqlstate", None) or next(
+            iter(getattr(error.orig, "args", ())), ""
+        )
+        is_code = isinstance(code, int) or re.fullmatch(r"[0-9A-Z]{5}", str(code))
+        why = f"The driver reports {type(error.orig).__name__}{f' {code}' if is_code else ''}."
+        return failure(self.connection, "database-error", why=why)
+
+    def _rows(self, result: sa.CursorResult[Any], rows_max: int | None) -> Rows:
+        """The answer as Arrow; the first batch settles the schema."""
+        affected = result.rowcount if not self._is_read and result.rowcount >= 0 else None
+        if not result.returns_rows:
+            return Rows(pa.schema([]), (), affected)
+        description = result.cursor.description
+        wanted = BATCH_ROWS_MAX if rows_max is None else min(rows_max + 1, BATCH_ROWS_MAX)
+        rows = result.fetchmany(wanted) if self._is_read else result.fetchall()
+        columns = transposed(rows, len(description))
+        is_mysql = self._engine.dialect == "mysql"
+        schema = pa.schema(
+            [
+                (column[0], settled_type(values, column, is_mysql=is_mysql))
+                for column, values in zip(description, columns, strict=True)
+            ]
+        )
+        if not self._is_read:
+            return Rows(schema, [record_batch(columns, schema, array)], len(rows))
+        return Rows(schema, batches(result, columns, schema))
+
+    def _start_timer(self) -> None:
+        """Interrupt the statement when its time is up."""
+        if self._engine.timeout_s is not None:
+            self._timer = threading.Timer(self._engine.timeout_s, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _expire(self) -> None:
+        self._is_late = True
+        self.interrupt()
+
+    def _let_go(self) -> None:
+        """Stop the timer and give the connection back, once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            self._driver = None
+        if self._link is not None:
+            self._link.close()
+
+
+def batches(
+    result: sa.CursorResult[Any], columns: Sequence[Sequence[Any]], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The first batch, and those that follow."""
+    yield record_batch(columns, schema, array)
+    while rows := result.fetchmany(BATCH_ROWS_MAX):
+        yield record_batch(transposed(rows, len(schema)), schema, array)
+
+
+def transposed(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
+    """Rows as columns."""
+    return list(zip(*rows, strict=True)) or [()] * width

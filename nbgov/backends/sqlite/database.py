@@ -1,0 +1,222 @@
+"""The one SQLite file in which nbgov keeps its own state: its schema and its transactions.
+
+Rules sit in the schema as well as in :mod:`nbgov.core.approval`, so that a slip in the code, or a
+statement typed by hand, cannot make a quorum of zero or let a requester vote.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbgov.errors import BackendFailed
+
+SCHEMA_VERSION = 1
+BUSY_WAIT_S = 10.0
+SCHEMA = """
+CREATE TABLE approvals (
+    number INTEGER PRIMARY KEY,
+    ticket TEXT NOT NULL UNIQUE,
+    binding_digest BLOB NOT NULL CHECK (length(binding_digest) = 32),
+    connection TEXT NOT NULL,
+    sql TEXT NOT NULL,
+    binds TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    effect TEXT NOT NULL,
+    tables TEXT NOT NULL CHECK (json_valid(tables)),
+    requested_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL CHECK (expires_at > requested_at),
+    state TEXT NOT NULL CHECK (
+        state IN ('requested', 'approved', 'refused', 'consumed', 'cancelled', 'expired')
+    ),
+    revision INTEGER NOT NULL CHECK (revision >= 0)
+) STRICT;
+CREATE UNIQUE INDEX approvals_live ON approvals (binding_digest)
+    WHERE state IN ('requested', 'approved');
+CREATE INDEX approvals_by_binding ON approvals (binding_digest);
+
+CREATE TABLE quorums (
+    ticket TEXT NOT NULL REFERENCES approvals (ticket),
+    rule TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    names TEXT NOT NULL CHECK (json_valid(names)),
+    groups TEXT NOT NULL CHECK (json_valid(groups)),
+    roles TEXT NOT NULL CHECK (json_valid(roles)),
+    votes_min INTEGER NOT NULL CHECK (votes_min >= 1),
+    PRIMARY KEY (ticket, rule)
+) STRICT;
+
+CREATE TABLE votes (
+    ticket TEXT NOT NULL REFERENCES approvals (ticket),
+    voter TEXT NOT NULL COLLATE NOCASE,
+    position INTEGER NOT NULL,
+    is_approval INTEGER NOT NULL CHECK (is_approval IN (0, 1)),
+    reason TEXT NOT NULL,
+    at TEXT NOT NULL,
+    rules TEXT NOT NULL CHECK (json_valid(rules)),
+    PRIMARY KEY (ticket, voter),
+    UNIQUE (ticket, position)
+) STRICT;
+
+CREATE TRIGGER votes_four_eyes BEFORE INSERT ON votes
+WHEN lower(NEW.voter) = (SELECT lower(requester) FROM approvals WHERE ticket = NEW.ticket)
+BEGIN SELECT RAISE(ABORT, 'a requester cannot vote'); END;
+
+CREATE TRIGGER approvals_single_use BEFORE UPDATE ON approvals
+WHEN OLD.state IN ('consumed', 'cancelled', 'expired')
+    OR (OLD.state = 'refused' AND NEW.state <> 'cancelled')
+BEGIN SELECT RAISE(ABORT, 'the ticket has ended'); END;
+
+CREATE TABLE versions (
+    number INTEGER PRIMARY KEY,
+    version_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    facts TEXT NOT NULL CHECK (json_valid(facts)),
+    profile BLOB NOT NULL
+) STRICT;
+CREATE INDEX versions_by_name ON versions (name);
+
+CREATE TABLE deliveries (
+    read_id TEXT PRIMARY KEY,
+    version_id TEXT NOT NULL REFERENCES versions (version_id),
+    facts TEXT NOT NULL CHECK (json_valid(facts))
+) STRICT;
+"""
+
+
+class Database:
+    """A SQLite file that holds nbgov's state, opened when it is first used.
+
+    Transactions are durable when they end (WAL with ``synchronous=FULL``), exclude one another
+    across threads and processes, and leave nothing behind when they fail.
+
+    Args:
+        path: The file. It is made, readable by its owner only, if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self.connection: sqlite3.Connection | None = None
+        self.pid = 0
+        self.file = (0, 0)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one moment of the state."""
+        with self.transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else's write can come between."""
+        with self.transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """A transaction, committed at the end of the block and rolled back on any error.
+
+        Raises:
+            BackendFailed: SQLite failed, or the file is not the one it was (code
+                ``state-unavailable``).
+        """
+        try:
+            with self.lock:
+                connection = self.open()
+                connection.execute(begin)
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            raise unavailable(f"{type(error).__name__} in {self.path.name}") from error
+
+    def close(self) -> None:
+        """Let go of the file. A later transaction opens it anew."""
+        with self.lock:
+            if self.connection is not None and self.pid == os.getpid():
+                self.connection.close()
+            self.connection = None
+
+    def open(self) -> sqlite3.Connection:
+        """The connection of this process."""
+        # A connection does not survive a fork; the parent's is left alone.
+        if self.connection is None or self.pid != os.getpid():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite gives the files it puts beside this one the same mode.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self.file = file_identity(self.path)
+            self.connection, self.pid = connect(self.path), os.getpid()
+        # Security: what goes into a file that was removed or replaced, nobody will read again.
+        if file_identity(self.path) != self.file:
+            raise unavailable(f"{self.path.name} was replaced")
+        return self.connection
+
+
+def file_identity(path: Path) -> tuple[int, int]:
+    """Device and inode of a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file whose tables are there."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        prepare_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare_schema(connection: sqlite3.Connection) -> None:
+    """Make the tables in a new file; refuse a file that a newer nbgov wrote."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in split(SCHEMA):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise unavailable(
+                f"its schema has version {version}; this nbgov reads {SCHEMA_VERSION}"
+            )
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def split(script: str) -> Iterator[str]:
+    """The statements of a script; ``executescript`` would commit before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def unavailable(why: str) -> BackendFailed:
+    """The error of a state file that cannot be used."""
+    return BackendFailed(
+        "The state of approvals and datasets cannot be read or written.",
+        code="state-unavailable",
+        why=why,
+        next_step="check the state folder, its permissions and the space on its disk",
+    )

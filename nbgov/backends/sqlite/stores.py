@@ -1,0 +1,357 @@
+"""Approvals and datasets in one SQLite file.
+
+The rules of approvals are in :mod:`nbgov.core.approval`; this module makes their steps atomic. It
+knows what a dataset version is made of, but not what any of it means.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbgov.backends.sqlite.database import Database, unavailable
+from nbgov.core.approval import LIVE, expire, is_step
+from nbgov.model import (
+    Approval,
+    ApprovalQuorum,
+    ApprovalState,
+    DatasetVersion,
+    Delivery,
+    Effect,
+    Vote,
+)
+
+
+class SqliteApprovalStore:
+    """An :class:`~nbgov.ports.ApprovalStore` in a SQLite file.
+
+    Args:
+        path: The file; a :class:`SqliteDatasetStore` may share it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+
+    def open(self, approval: Approval) -> Approval:
+        """Keep a new ticket, or return the live one with the same binding."""
+        with self.database.writing() as connection:
+            found = read_latest(connection, approval.binding_digest)
+            if found is not None and found.state in LIVE:
+                current = expire(found, approval.requested_at)
+                if current.state in LIVE:
+                    return found
+                move(connection, found, current)
+            insert_approval(connection, approval)
+            return approval
+
+    def get(self, ticket: str) -> Approval | None:
+        """The approval behind a ticket."""
+        with self.database.reading() as connection:
+            row = connection.execute(
+                "SELECT * FROM approvals WHERE ticket = ?", (ticket,)
+            ).fetchone()
+            return read_approval(connection, row) if row else None
+
+    def find(self, binding_digest: bytes) -> Approval | None:
+        """The latest approval that is bound to exactly this request, in whatever state."""
+        with self.database.reading() as connection:
+            return read_latest(connection, binding_digest)
+
+    def swap(self, before: Approval, after: Approval) -> bool:
+        """Replace ``before`` by ``after`` if nobody changed it meanwhile; say whether it was done.
+
+        Raises:
+            RuntimeError: The step changes more than the state, or takes a vote back.
+        """
+        if not is_step(before, after):
+            raise RuntimeError("A ticket changes nothing but its state, and gains votes.")
+        with self.database.writing() as connection:
+            return move(connection, before, after)
+
+    def pending(self) -> tuple[Approval, ...]:
+        """Tickets that wait for votes or for use, oldest first."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM approvals WHERE state IN ('requested', 'approved') ORDER BY number"
+            ).fetchall()
+            return tuple(read_approval(connection, row) for row in rows)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.database.close()
+
+
+class SqliteDatasetStore:
+    """A :class:`~nbgov.ports.DatasetStore` in a SQLite file.
+
+    Args:
+        path: The file; a :class:`SqliteApprovalStore` may share it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+
+    def put(self, version: DatasetVersion, delivery: Delivery) -> None:
+        """Keep a version (once) and its delivery.
+
+        Raises:
+            BackendFailed: It cannot be kept, or the delivery's id belongs to another delivery.
+        """
+        profile = zlib.compress(json.dumps(dict(version.profile)).encode())
+        with self.database.writing() as connection:
+            connection.execute(
+                "INSERT INTO versions (version_id, name, facts, profile) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (version_id) DO NOTHING",
+                (version.version_id, version.name, version_facts(version), profile),
+            )
+            connection.execute(
+                "INSERT INTO deliveries (read_id, version_id, facts) VALUES (?, ?, ?) "
+                "ON CONFLICT (read_id) DO NOTHING",
+                (delivery.read_id, delivery.version_id, delivery_facts(delivery)),
+            )
+            if read_delivery(connection, delivery.read_id) != delivery:
+                raise unavailable("the delivery was kept before, with other facts")
+
+    def version(self, version_id: str) -> DatasetVersion | None:
+        """The version with this id."""
+        with self.database.reading() as connection:
+            row = connection.execute(
+                "SELECT * FROM versions WHERE version_id = ?", (version_id,)
+            ).fetchone()
+        return read_version(row) if row else None
+
+    def delivery(self, read_id: str) -> Delivery | None:
+        """The delivery with this id."""
+        with self.database.reading() as connection:
+            return read_delivery(connection, read_id)
+
+    def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
+        """Versions kept, newest first; of one dataset, or of all."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM versions WHERE ? IN ('', name) ORDER BY number DESC", (name,)
+            ).fetchall()
+        return tuple(map(read_version, rows))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.database.close()
+
+
+# ---------------------------------------------------------------- approvals as rows
+
+
+def insert_approval(connection: sqlite3.Connection, approval: Approval) -> None:
+    """Add a ticket with its quorums; it has no votes yet."""
+    connection.execute(
+        "INSERT INTO approvals (ticket, binding_digest, connection, sql, binds, requester, effect,"
+        " tables, requested_at, expires_at, state, revision) VALUES (:ticket, :binding_digest,"
+        " :connection, :sql, :binds, :requester, :effect, :tables, :requested_at, :expires_at,"
+        " :state, 0)",
+        {
+            "ticket": approval.ticket,
+            "binding_digest": approval.binding_digest,
+            "connection": approval.connection,
+            "sql": approval.sql,
+            "binds": approval.binds,
+            "requester": approval.requester,
+            "effect": approval.effect.value,
+            "tables": json.dumps(approval.tables),
+            "requested_at": time_text(approval.requested_at),
+            "expires_at": time_text(approval.expires_at),
+            "state": approval.state.value,
+        },
+    )
+    connection.executemany(
+        "INSERT INTO quorums (ticket, position, rule, names, groups, roles, votes_min)"
+        " VALUES (:ticket, :position, :rule, :names, :groups, :roles, :votes_min)",
+        [
+            {
+                "ticket": approval.ticket,
+                "position": position,
+                "rule": quorum.rule,
+                "names": json.dumps(sorted(quorum.names)),
+                "groups": json.dumps(sorted(quorum.groups)),
+                "roles": json.dumps(sorted(quorum.roles)),
+                "votes_min": quorum.votes_min,
+            }
+            for position, quorum in enumerate(approval.quorums)
+        ],
+    )
+
+
+def move(connection: sqlite3.Connection, before: Approval, after: Approval) -> bool:
+    """Compare and swap: the state and the number of votes show whether anybody was faster."""
+    moved = connection.execute(
+        "UPDATE approvals SET state = :after, revision = :votes WHERE ticket = :ticket"
+        " AND binding_digest = :binding_digest AND state = :before AND revision = :revision",
+        {
+            "after": after.state.value,
+            "votes": len(after.votes),
+            "ticket": before.ticket,
+            "binding_digest": before.binding_digest,
+            "before": before.state.value,
+            "revision": len(before.votes),
+        },
+    )
+    if moved.rowcount != 1:
+        return False
+    connection.executemany(
+        "INSERT INTO votes (ticket, position, voter, is_approval, reason, at, rules)"
+        " VALUES (:ticket, :position, :voter, :is_approval, :reason, :at, :rules)",
+        [
+            {
+                "ticket": after.ticket,
+                "position": position,
+                "voter": vote.voter,
+                "is_approval": vote.is_approval,
+                "reason": vote.reason,
+                "at": time_text(vote.at),
+                "rules": json.dumps(vote.rules),
+            }
+            for position, vote in enumerate(after.votes)
+            if position >= len(before.votes)
+        ],
+    )
+    return True
+
+
+def read_latest(connection: sqlite3.Connection, binding_digest: bytes) -> Approval | None:
+    """The ticket that was opened last for a binding."""
+    row = connection.execute(
+        "SELECT * FROM approvals WHERE binding_digest = ? ORDER BY number DESC LIMIT 1",
+        (binding_digest,),
+    ).fetchone()
+    return read_approval(connection, row) if row else None
+
+
+def read_approval(connection: sqlite3.Connection, row: sqlite3.Row) -> Approval:
+    """The approval in a row, with its quorums and votes."""
+    quorums = connection.execute(
+        "SELECT * FROM quorums WHERE ticket = ? ORDER BY position", (row["ticket"],)
+    )
+    votes = connection.execute(
+        "SELECT * FROM votes WHERE ticket = ? ORDER BY position", (row["ticket"],)
+    )
+    with decoding("a ticket"):
+        return Approval(
+            ticket=row["ticket"],
+            binding_digest=row["binding_digest"],
+            connection=row["connection"],
+            sql=row["sql"],
+            binds=row["binds"],
+            requester=row["requester"],
+            quorums=tuple(map(read_quorum, quorums)),
+            effect=Effect(row["effect"]),
+            tables=tuple(json.loads(row["tables"])),
+            requested_at=datetime.fromisoformat(row["requested_at"]),
+            expires_at=datetime.fromisoformat(row["expires_at"]),
+            votes=tuple(map(read_vote, votes)),
+            state=ApprovalState(row["state"]),
+        )
+
+
+def read_quorum(row: sqlite3.Row) -> ApprovalQuorum:
+    """The quorum in a row."""
+    return ApprovalQuorum(
+        rule=row["rule"],
+        names=frozenset(json.loads(row["names"])),
+        groups=frozenset(json.loads(row["groups"])),
+        roles=frozenset(json.loads(row["roles"])),
+        votes_min=row["votes_min"],
+    )
+
+
+def read_vote(row: sqlite3.Row) -> Vote:
+    """The vote in a row."""
+    return Vote(
+        voter=row["voter"],
+        is_approval=bool(row["is_approval"]),
+        reason=row["reason"],
+        at=datetime.fromisoformat(row["at"]),
+        rules=tuple(json.loads(row["rules"])),
+    )
+
+
+# ---------------------------------------------------------------- datasets as rows
+
+
+def version_facts(version: DatasetVersion) -> str:
+    """Everything about a version that has no column of its own, as JSON."""
+    return json.dumps(
+        {
+            "content_id": version.content_id,
+            "schema_id": version.schema_id,
+            "connection": version.connection,
+            "dialect": version.dialect,
+            "tables": version.tables,
+            "statement": version.statement,
+            "statement_mac": version.statement_mac,
+            "binds_mac": version.binds_mac,
+            "binds": version.binds,
+            "policy": version.policy,
+            "rows": version.rows,
+            "columns": version.columns,
+            "masked": dict(version.masked),
+        }
+    )
+
+
+def read_version(row: sqlite3.Row) -> DatasetVersion:
+    """The version in a row."""
+    with decoding("a dataset version"):
+        facts = json.loads(row["facts"])
+        facts |= {key: tuple(facts[key]) for key in ("tables", "binds")}
+        facts["columns"] = tuple(map(tuple, facts["columns"]))
+        profile = json.loads(zlib.decompress(row["profile"]))
+        return DatasetVersion(
+            version_id=row["version_id"], name=row["name"], profile=profile, **facts
+        )
+
+
+def delivery_facts(delivery: Delivery) -> str:
+    """Everything about a delivery that has no column of its own, as JSON."""
+    return json.dumps(
+        {
+            "name": delivery.name,
+            "principal": delivery.principal,
+            "decision": delivery.decision,
+            "rules": delivery.rules,
+            "record": delivery.record,
+            "receipt": delivery.receipt,
+            "at": time_text(delivery.at),
+        }
+    )
+
+
+def read_delivery(connection: sqlite3.Connection, read_id: str) -> Delivery | None:
+    """The delivery with an id."""
+    row = connection.execute("SELECT * FROM deliveries WHERE read_id = ?", (read_id,)).fetchone()
+    if row is None:
+        return None
+    with decoding("a delivery"):
+        facts = json.loads(row["facts"])
+        facts |= {"rules": tuple(facts["rules"]), "at": datetime.fromisoformat(facts["at"])}
+        return Delivery(read_id=row["read_id"], version_id=row["version_id"], **facts)
+
+
+# ---------------------------------------------------------------- values as text
+
+
+def time_text(at: datetime) -> str:
+    """A moment in UTC, so that texts sort as the moments do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Translate what goes wrong with a row that somebody else wrote."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise unavailable(f"{what} does not decode") from error
