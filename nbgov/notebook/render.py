@@ -1,0 +1,381 @@
+"""HTML and text of what a person is shown: first rows of a result, approvals, drift, facts.
+
+Everything shown here may come from an attacker: cell values, column names, SQL. So every string
+passes through ``safe`` or ``visible`` of :mod:`nbgov.notebook.cells`, and no output has a link, a
+script, an event handler or anything loaded from elsewhere. Equal values give equal bytes: no
+counters of this process and no durations, so that notebooks compare equal from run to run.
+
+The module knows neither IPython nor widgets; the command line uses the text forms too. Cases are in
+``tests/surfaces/test_render.py``.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nbgov.model import Approval, ApprovalQuorum, Vote
+from nbgov.notebook.cells import cut, is_number, safe, texts, visible
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nbgov.core.audit import AuditReport
+    from nbgov.core.drift import Cause, DriftReport
+
+ROWS_SHOWN_MAX = 20
+COLUMNS_SHOWN_MAX = 100
+TEXT_CELL_CHARS_MAX = 32
+TEXT_WIDTH_MAX = 100
+CAUSES_SHOWN_MAX = 40
+
+ADVISORY = (
+    "The store judges votes, but whoever owns this computer can go round it: embedded mode advises."
+)
+
+# A front end that does not trust a notebook drops this; the tags below it carry the meaning then.
+# The doubled class outweighs JupyterLab's own rules for tables in outputs.
+STYLE = """<style>
+.nbgov { color: var(--jp-content-font-color1, inherit); font-size: var(--jp-ui-font-size1, 13px); }
+.nbgov .nbgov-scroll { overflow-x: auto; }
+.nbgov.nbgov table { border-collapse: collapse; font-size: inherit; margin: 0; table-layout: auto; }
+.nbgov.nbgov th, .nbgov.nbgov td { max-width: 32em; overflow: hidden; padding: 0.3em 0.7em;
+  text-align: left; text-overflow: ellipsis; vertical-align: top; white-space: pre; }
+.nbgov.nbgov thead th { border-bottom: 1px solid var(--jp-border-color1, #8888);
+  vertical-align: bottom; }
+.nbgov.nbgov .nbgov-number { font-variant-numeric: tabular-nums; text-align: right; }
+.nbgov small { font-size: var(--jp-ui-font-size0, 11px); }
+.nbgov small, .nbgov .nbgov-null, .nbgov.nbgov .nbgov-facts th {
+  color: var(--jp-content-font-color2, inherit); font-weight: normal; }
+.nbgov .nbgov-foot { margin-top: 0.5em; }
+.nbgov mark { background: none; border: 1px solid currentColor; border-radius: 0.7em;
+  color: var(--jp-warn-color0, #b26a00); font-size: var(--jp-ui-font-size0, 11px);
+  font-weight: normal; padding: 0 0.5em; white-space: nowrap; }
+.nbgov mark.nbgov-good { color: var(--jp-success-color0, #2e7d32); }
+.nbgov mark.nbgov-bad { color: var(--jp-error-color0, #c62828); }
+.nbgov mark.nbgov-quiet { color: var(--jp-content-font-color2, inherit); }
+.nbgov .nbgov-title { margin-bottom: 0.4em; }
+.nbgov.nbgov .nbgov-causes td { white-space: pre-wrap; }
+.nbgov.nbgov .nbgov-facts td { max-width: none; overflow-wrap: anywhere; white-space: pre-wrap; }
+.nbgov pre.nbgov-sql { background: var(--jp-layout-color2, #8881); margin: 0.4em 0;
+  font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px);
+  overflow-wrap: anywhere; padding: 0.6em; white-space: pre-wrap; }
+</style>"""
+
+
+# ---------------------------------------------------------------- a result's first rows
+
+
+def preview_html(
+    table: pa.Table,
+    masked: Mapping[str, str],
+    *,
+    rows_read: int,
+    is_truncated: bool,
+    entities: Mapping[str, int] | None = None,
+) -> str:
+    """The first rows of a result as an HTML table with types and mask badges.
+
+    Args:
+        table: The delivered rows, or at least the first :data:`ROWS_SHOWN_MAX` of them.
+        masked: Result column to mask, such as ``{"email": "redact pii.email"}``.
+        rows_read: Rows of the whole result.
+        is_truncated: Whether a row limit ended the result.
+        entities: How many texts each kind of entity was replaced in, in columns without a badge.
+    """
+    shown = table.slice(0, ROWS_SHOWN_MAX)
+    fields = list(shown.schema)[:COLUMNS_SHOWN_MAX]
+    columns = [
+        cells_html(texts(column), is_number=is_number(column.type))
+        for column in shown.columns[: len(fields)]
+    ]
+    head = "".join(header_html(f.name, f.type, masked.get(f.name, "")) for f in fields)
+    if len(fields) < table.num_columns:
+        head += f"<th>… {counted(table.num_columns - len(fields), 'more column')}</th>"
+    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in zip(*columns, strict=True))
+    foot = footer(shown.num_rows, rows_read, table.num_columns, is_truncated=is_truncated)
+    found = f"<br>{safe(entities_text(entities))}" if entities else ""
+    return (
+        f'<div class="nbgov">{STYLE}\n<div class="nbgov-scroll"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
+        f'<div class="nbgov-foot"><small>{safe(foot)}{found}</small></div></div>'
+    )
+
+
+def header_html(name: str, kind: pa.DataType, mask: str) -> str:
+    """One column's head: its name, a badge if it is masked, its type."""
+    badge = ""
+    if mask:
+        short, _, tag = mask.partition(" ")
+        tip = f"Masked before delivery: {short}" + (f" (tag {tag})" if tag else "")
+        badge = f' <mark title="{safe(tip)}">{safe(short)}</mark>'
+    number = ' class="nbgov-number"' if is_number(kind) else ""
+    label = safe(cut(name))
+    type_name = f"<br><small>{safe(cut(str(kind)))}</small>"
+    return f"<th{number}>{label}{badge}{type_name}</th>"
+
+
+def cells_html(values: Iterable[str | None], *, is_number: bool) -> list[str]:
+    """One column's cells."""
+    opening = '<td class="nbgov-number">' if is_number else "<td>"
+    null = '<em class="nbgov-null">NULL</em>'
+    return [f"{opening}{null if text is None else safe(cut(text))}</td>" for text in values]
+
+
+def preview_text(
+    table: pa.Table,
+    masked: Mapping[str, str],
+    *,
+    rows_read: int,
+    is_truncated: bool,
+    entities: Mapping[str, int] | None = None,
+) -> str:
+    """The first rows of a result as an aligned text table; arguments as :func:`preview_html`.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> table = pa.table({"carrier": ["UA", None], "email": ["[EMAIL]", "[EMAIL]"]})
+        >>> masked = {"email": "redact pii.email"}
+        >>> print(preview_text(table, masked, rows_read=2, is_truncated=False))
+        carrier  email
+        string   string [redact]
+        -------  ---------------
+        UA       [EMAIL]
+        NULL     [EMAIL]
+        2 rows, 2 columns
+        masked  email: redact (pii.email)
+    """
+    shown = table.slice(0, ROWS_SHOWN_MAX)
+    blocks: list[list[str]] = []
+    width = 0
+    for field, column in zip(shown.schema, shown.columns, strict=True):
+        block = text_block(field, column, masked.get(field.name, ""))
+        width += cells_wide(block[0]) + 2
+        if blocks and width > TEXT_WIDTH_MAX:
+            blocks.append(["…", *[""] * (len(block) - 1)])
+            break
+        blocks.append(block)
+    lines = ["  ".join(cells).rstrip() for cells in zip(*blocks, strict=True)]
+    lines.append(footer(shown.num_rows, rows_read, table.num_columns, is_truncated=is_truncated))
+    if masks := [f"{name}: {mask_text(mask)}" for name, mask in masked.items()]:
+        lines.append(f"masked  {', '.join(visible(mask) for mask in masks)}")
+    if entities:
+        lines.append(entities_text(entities))
+    return "\n".join(lines)
+
+
+def text_block(field: pa.Field, column: pa.ChunkedArray, mask: str) -> list[str]:
+    """One column of the text table: name, type, rule and cells, padded to one width."""
+    badge = f" [{mask.partition(' ')[0]}]" if mask else ""
+    kind = cut(str(field.type), TEXT_CELL_CHARS_MAX - len(badge)) + badge
+    values = ["NULL" if text is None else text for text in texts(column)]
+    cells = [visible(cut(text, TEXT_CELL_CHARS_MAX)) for text in (field.name, kind, *values)]
+    width = max(map(cells_wide, cells))
+    padded = [pad(cell, width, to_right=is_number(field.type)) for cell in cells]
+    return [*padded[:2], "-" * width, *padded[2:]]
+
+
+def pad(text: str, width: int, *, to_right: bool) -> str:
+    """The text filled with spaces to a width in terminal cells."""
+    space = " " * (width - cells_wide(text))
+    return space + text if to_right else text + space
+
+
+def cells_wide(text: str) -> int:
+    """How many terminal cells the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def mask_text(mask: str) -> str:
+    """A mask such as ``redact pii.email`` as a person reads it."""
+    short, _, tag = mask.partition(" ")
+    return f"{short} ({tag})" if tag else short
+
+
+def footer(rows_shown: int, rows_read: int, columns: int, *, is_truncated: bool) -> str:
+    """How much of the result is shown, and whether a row limit ended it."""
+    rows = counted(rows_read, "row")
+    part = f"{rows_shown} of {rows}" if rows_shown < rows_read else rows
+    limit = "; truncated by row limit" if is_truncated else ""
+    return f"{part}, {counted(columns, 'column')}{limit}"
+
+
+def entities_text(entities: Mapping[str, int]) -> str:
+    """What was found in text and replaced."""
+    return f"replaced in text: {', '.join(f'{name} {n:,}' for name, n in sorted(entities.items()))}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "row"), counted(51_955, "row")
+    ('1 row', '51,955 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# ---------------------------------------------------------------- facts
+
+
+def facts_html(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """A title and labelled facts as HTML."""
+    return f'<div class="nbgov">{STYLE}\n{title_html(title)}{rows_html(facts)}</div>'
+
+
+def facts_text(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """A title and labelled facts as text.
+
+    >>> print(facts_text("Session", [("principal", "ada@acme.test"), ("mode", "advisory")]))
+    Session
+      principal  ada@acme.test
+      mode       advisory
+    """
+    width = max((len(label) for label, _ in facts), default=0)
+    rows = [f"  {visible(label):{width}}  {visible(fact)}" for label, fact in facts]
+    return "\n".join([visible(title), *rows])
+
+
+def title_html(title: str, badge: str = "") -> str:
+    """A heading line; ``badge`` is HTML."""
+    return f'<div class="nbgov-title"><strong>{safe(title)}</strong>{badge}</div>\n'
+
+
+def rows_html(facts: Sequence[tuple[str, str]]) -> str:
+    """Labelled facts as a table."""
+    rows = "\n".join(
+        f"<tr><th>{safe(label)}</th><td>{safe(fact)}</td></tr>" for label, fact in facts
+    )
+    return f'<table class="nbgov-facts"><tbody>\n{rows}\n</tbody></table>\n'
+
+
+# ---------------------------------------------------------------- an approval
+
+
+def approval_html(approval: Approval) -> str:
+    """A ticket as a voter must see it: the exact statement, who asks, and where it stands."""
+    mood = {"approved": "good", "consumed": "good", "refused": "bad"}
+    badge = (
+        f' <mark class="nbgov-{mood.get(approval.state, "open")}">{safe(approval.state)}</mark>'
+        f' <mark class="nbgov-quiet" title="{ADVISORY}">advisory</mark>'
+    )
+    # Security: nothing of the statement is cut or scrolled out of sight; a voter sees it all.
+    statement = f'<pre class="nbgov-sql">{safe(approval.sql, keep=chr(10) + chr(9))}</pre>\n'
+    return (
+        f'<div class="nbgov">{STYLE}\n{title_html(f"Approval {approval.ticket}", badge)}'
+        f"{statement}{rows_html(approval_facts(approval))}</div>"
+    )
+
+
+def approval_text(approval: Approval) -> str:
+    """A ticket as text, for terminals and for notebooks read without a browser."""
+    head = f"Approval {approval.ticket}: {approval.state} (advisory)"
+    # Security: the bar marks what the requester wrote, so that no line of it can pass for a fact.
+    statement = [f"  | {visible(line, keep=chr(9))}" for line in approval.sql.split("\n")]
+    facts = facts_text(head, approval_facts(approval)).split("\n")
+    return "\n".join([facts[0], *statement, *facts[1:]])
+
+
+def approval_facts(approval: Approval) -> list[tuple[str, str]]:
+    """The facts beside the statement, in the order a voter asks for them."""
+    tables = ", ".join(approval.tables) or "no table"
+    facts = [
+        ("asked by", approval.requester),
+        ("effect", f"{approval.effect} on {approval.connection}: {tables}"),
+        *(("value", line) for line in approval.binds.split("\n")),
+        *(("rule", quorum_text(quorum)) for quorum in approval.quorums),
+        *(("vote", vote_text(vote)) for vote in approval.votes),
+        ("expires", f"{approval.expires_at:%Y-%m-%d %H:%M} UTC"),
+    ]
+    return [(label, fact) for label, fact in facts if fact]
+
+
+def quorum_text(quorum: ApprovalQuorum) -> str:
+    """What a rule asks for, such as ``change-with-approval: 1 vote of role approver``."""
+    kinds = (("", quorum.names), ("group ", quorum.groups), ("role ", quorum.roles))
+    voters = [f"{kind}{name}" for kind, names in kinds for name in sorted(names)]
+    return f"{quorum.rule}: {counted(quorum.votes_min, 'vote')} of {' or '.join(voters)}"
+
+
+def vote_text(vote: Vote) -> str:
+    """One voice, such as ``grace@acme.test approved at 2026-11-05 10:00 UTC: as agreed``."""
+    verb = "approved" if vote.is_approval else "refused"
+    reason = f": {vote.reason}" if vote.reason else ""
+    return f"{vote.voter} {verb} at {vote.at:%Y-%m-%d %H:%M} UTC{reason}"
+
+
+# ---------------------------------------------------------------- a drift report
+
+
+def report_html(report: DriftReport) -> str:
+    """What changed between two runs: the verdict, then the causes in the order of the report."""
+    mood = {"stable": "good", "drifted": "bad"}.get(report.status, "open")
+    badge = f' <mark class="nbgov-{mood}">{safe(report.status)}</mark>'
+    rows = "\n".join(
+        f"<tr>{''.join(f'<td>{safe(part)}</td>' for part in cause_parts(cause))}</tr>"
+        for cause in report.causes[:CAUSES_SHOWN_MAX]
+    )
+    head = "".join(f"<th>{label}</th>" for label in ("kind", "subject", "share", "what changed"))
+    table = (
+        f'<table class="nbgov-causes"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
+        f'</table>\n<div class="nbgov-foot"><small>{safe(causes_left(report))}</small></div>\n'
+    )
+    return (
+        f'<div class="nbgov">{STYLE}\n{title_html(report_title(report), badge)}'
+        f"<div>{safe(report.verdict)}</div>\n{table if report.causes else ''}</div>"
+    )
+
+
+def report_text(report: DriftReport) -> str:
+    """A drift report as text."""
+    lines = [f"{report_title(report)}: {report.status}", f"  {report.verdict}"]
+    parts = [cause_parts(cause) for cause in report.causes[:CAUSES_SHOWN_MAX]]
+    widths = [max((len(row[at]) for row in parts), default=0) for at in range(3)]
+    for row in parts:
+        cells = [part.ljust(width) for part, width in zip(row, widths, strict=False)]
+        lines.append("  ".join(["", *cells, row[3]]))
+    if left := causes_left(report):
+        lines.append(f"  {left}")
+    return "\n".join(visible(line) for line in lines)
+
+
+def report_title(report: DriftReport) -> str:
+    """Which run is compared with which."""
+    return f"Drift of {report.current} from {report.baseline}"
+
+
+def cause_parts(cause: Cause) -> tuple[str, str, str, str]:
+    """A cause as kind, subject, the share of rows it is about, and a sentence."""
+    from nbgov.core.drift.report import DATA_KINDS
+
+    # A circumstance has no rows of its own; its effect says no more than that it changed.
+    share = f"{cause.effect:.0%}" if cause.kind in DATA_KINDS and cause.effect else ""
+    return cause.kind, cut(cause.subject), share, cause.sentence
+
+
+def causes_left(report: DriftReport) -> str:
+    """How many causes are not shown, if any."""
+    left = len(report.causes) - CAUSES_SHOWN_MAX
+    return f"… {counted(left, 'more cause')}" if left > 0 else ""
+
+
+# ---------------------------------------------------------------- the audit log
+
+
+def audit_facts(report: AuditReport) -> list[tuple[str, str]]:
+    """What a log that verifies proves, as labelled facts."""
+    outcomes = ", ".join(f"{status} {count:,}" for status, count in report.outcomes.items())
+    interrupted = counted(report.interrupted, "attempt") + ", whose end nobody recorded"
+    return [
+        ("entries", f"{report.entries:,}, each chained to the one before"),
+        ("outcomes", outcomes or "none"),
+        ("interrupted", interrupted if report.interrupted else "none"),
+        ("repairs", f"{report.repairs:,}, after a crash" if report.repairs else "none"),
+        ("open", ", ".join(map(str, report.open_attempts)) or "none"),
+        ("last digest", report.last_digest.hex()[:16]),
+    ]

@@ -1,0 +1,327 @@
+"""One principal's conversation with governed connections.
+
+:func:`connect` gives a :class:`Session`, one principal's conversation with the connections of one
+``nbgov.yaml``. Everything a surface can do, it does through a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nbgov import config as configs
+from nbgov.errors import (
+    BackendFailed,
+    ConfigInvalid,
+    IdentityFailed,
+    IntegrityFailed,
+    RequestInvalid,
+)
+from nbgov.model import (
+    Approval,
+    Catalog,
+    DatasetVersion,
+    Delivery,
+    Principal,
+    Request,
+    Result,
+    Verdict,
+)
+from nbgov.wiring import build_world, find_config, open_engine, read_text, run_stores
+
+if TYPE_CHECKING:
+    from nbgov.core.audit import AuditReport
+    from nbgov.core.drift import DriftReport
+    from nbgov.ports import Engine, RunStore
+
+OPEN: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+
+
+def connect(config: str | Path | None = None, *, as_: str | None = None) -> Session:
+    """Open a session on the connections of an ``nbgov.yaml``.
+
+    Args:
+        config: The file, or the folder that holds it. Without one, ``$NBGOV_CONFIG`` is used, else
+            the nearest ``nbgov.yaml`` in the working directory or above.
+        as_: A declared principal's name; the OS account decides when it is left out.
+
+    Raises:
+        ConfigInvalid: No ``nbgov.yaml`` was found, or it is not valid.
+        IdentityFailed: The principal is not declared.
+    """
+    return Session(find_config(config), claim=as_)
+
+
+class Session:
+    """One principal's conversation. A context manager; methods raise :class:`~nbgov.NbgovError`.
+
+    Args:
+        path: The ``nbgov.yaml``.
+        claim: A declared principal's name, or ``None`` for the one the OS account maps to.
+
+    Attributes:
+        config: The decoded configuration.
+        principal: Who asks.
+        state: The folder of audit log, approvals, datasets and keys.
+    """
+
+    def __init__(self, path: Path, *, claim: str | None = None) -> None:
+        from nbgov.pipeline import Pipeline
+        from nbgov.voting import Voting
+
+        self.path = path
+        self.config = configs.parse(read_text(path, code="config-missing"))
+        self.state = path.parent / self.config.state
+        self.id = uuid.uuid4().hex
+        self.engines: dict[str, Engine] = {}
+        self.world = build_world(path, self.config, session=self.id, engine=self.engine)
+        self.claim = claim
+        self.principal: Principal = self.world.identity.identify(claim)
+        self.pipeline = Pipeline(self.world, session=self.id)
+        self.voting = Voting(self.world, session=self.id)
+        OPEN[self.id] = self
+
+    @staticmethod
+    def open_ids() -> tuple[str, ...]:
+        """Ids of the sessions that are open in this process, oldest first."""
+        return tuple(OPEN)
+
+    # ------------------------------------------------------------ statements
+
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """Names of the connections, in the order of the file."""
+        return tuple(self.config.connections)
+
+    @property
+    def default_connection(self) -> str:
+        """The connection meant when none is named: the configured one, else the first."""
+        return self.config.default_connection or self.connections[0]
+
+    def sql(
+        self,
+        sql: str,
+        /,
+        connection: str | None = None,
+        *,
+        binds: Mapping[str, Any] | None = None,
+        rows_max: int | None = None,
+        dataset: str = "",
+        origin: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Result:
+        """Run one statement under the policy.
+
+        Args:
+            sql: One SQL statement; ``:name`` marks a bound value.
+            connection: Name of the connection; the default one when left out.
+            binds: Bound values by name, for names that clash with an argument here.
+            rows_max: Rows to deliver at most.
+            dataset: Name to keep the result's version under.
+            origin: Claims about where the request comes from, for the record.
+            **values: Bound values by name.
+
+        Returns:
+            An open result. Read it with ``to_pandas()``, ``to_arrow()``, ``to_polars()`` or as an
+            Arrow stream. A write has been committed when this returns.
+
+        Raises:
+            NbgovError: For every reason why it did not run; ``record`` names the audit record.
+        """
+        return self.pipeline.run(
+            self.request(
+                sql,
+                connection,
+                {**(binds or {}), **values} if values else binds or {},
+                rows_max=rows_max,
+                dataset=dataset,
+                origin=origin,
+            )
+        )
+
+    def check(
+        self, sql: str, /, connection: str | None = None, *, binds: Mapping[str, Any] | None = None
+    ) -> Verdict:
+        """Decide a statement, and say what would run, without running it."""
+        return self.pipeline.check(self.request(sql, connection, binds or {}))
+
+    def request(
+        self, sql: str, connection: str | None, binds: Mapping[str, Any], **more: Any
+    ) -> Request:
+        """A request of this session's principal."""
+        more["origin"] = {"surface": "python", **(more.get("origin") or {})}
+        name = connection or self.default_connection
+        return Request(connection=name, sql=sql, binds=binds, claim=self.claim, **more)
+
+    def catalog(self, connection: str | None = None) -> Catalog:
+        """The tables and views that the principal may touch."""
+        return self.pipeline.catalog(connection or self.default_connection, claim=self.claim)
+
+    def dialect(self, connection: str | None = None) -> str:
+        """sqlglot's name of a connection's SQL dialect."""
+        return self.engine(connection or self.default_connection).dialect
+
+    def policy_digest(self) -> str:
+        """SHA-256 of the policy in force, hex."""
+        return self.pipeline.policy().digest.hex()
+
+    def engine(self, name: str) -> Engine:
+        """The engine of a connection, opened on first use.
+
+        Raises:
+            RequestInvalid: No connection has the name.
+            BackendFailed: The database or its driver is away.
+        """
+        if name not in self.engines:
+            self.engines[name] = open_engine(self.path.parent, self.config, name)
+        return self.engines[name]
+
+    # ------------------------------------------------------------ approvals
+
+    def pending(self) -> tuple[Approval, ...]:
+        """Tickets that wait for votes or for use, oldest first."""
+        return self.voting.pending()
+
+    def approval(self, ticket: str) -> Approval:
+        """The approval behind a ticket."""
+        return self.voting.ticket(ticket)
+
+    def vote(self, ticket: str, *, is_approval: bool, reason: str = "") -> Approval:
+        """Approve or refuse a ticket as this session's principal."""
+        return self.voting.vote(ticket, is_approval=is_approval, reason=reason, claim=self.claim)
+
+    def cancel_ticket(self, ticket: str) -> Approval:
+        """Take back a ticket that this session's principal asked for."""
+        return self.voting.cancel(ticket, claim=self.claim)
+
+    # ------------------------------------------------------------ datasets and runs
+
+    def version(self, version_id: str) -> DatasetVersion | None:
+        """The dataset version with this id."""
+        return self.world.datasets.version(version_id)
+
+    def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
+        """Dataset versions, newest first; of one dataset, or of all."""
+        return self.world.datasets.versions(name)
+
+    def delivery(self, read_id: str) -> Delivery | None:
+        """The delivery with this id."""
+        return self.world.datasets.delivery(read_id)
+
+    def track(self, data: Any, *, run_id: str | None = None, context: str = "training") -> str:
+        """Bind a governed frame or result to a training run.
+
+        Args:
+            data: What :meth:`sql` delivered: a result that was read, or a DataFrame made from one.
+            run_id: The run; the active MLflow run when left out.
+            context: ``training``, ``validation`` or another word for the run page.
+
+        Returns:
+            The id of the run.
+
+        Raises:
+            RequestInvalid: The data was not delivered by nbgov, or there is no run.
+        """
+        mark = data.mark() if isinstance(data, Result) else getattr(data, "attrs", {}).get("nbgov")
+        delivery = self.delivery(mark["read"]) if mark else None
+        if delivery is None:
+            raise RequestInvalid(
+                "This data was not delivered by nbgov in this state folder.",
+                code="usage",
+                why="it carries no dataset version, or one that is not kept here",
+                next_step="pass the frame that session.sql(...).to_pandas() returned",
+            )
+        return self.run_store().track(delivery, run_id=run_id, context=context)
+
+    def drift(self, baseline: str, current: str) -> DriftReport:
+        """Compare the data, statements, policy, code and parameters of two runs, ranked."""
+        from nbgov.core.drift import compare
+
+        store = self.run_store()
+        runs = store.run(baseline), store.run(current)
+        ids = {one.version_id for run in runs for one in run.inputs}
+        versions = {found.version_id: found for one in ids if (found := self.version(one))}
+        return compare(*runs, versions)
+
+    def run_store(self) -> RunStore:
+        """The run store that is installed.
+
+        Raises:
+            BackendFailed: None is.
+        """
+        for store in run_stores():
+            return store
+        raise BackendFailed(
+            "There is no run store.",
+            code="run-store-failed",
+            why="the distribution was installed without its MLflow plugin",
+            next_step="install nbgov again: pip install --force-reinstall nbgov",
+        )
+
+    # ------------------------------------------------------------ evidence
+
+    def verify_audit(self) -> AuditReport:
+        """Check the audit log from its first entry to its last.
+
+        Attempts whose process died are closed as interrupted first, so that the report counts them.
+
+        Raises:
+            IntegrityFailed: The log does not add up; the error names the first broken entry.
+        """
+        from nbgov.core.audit import verify
+
+        # A log too damaged to be recovered is what the report is there to say.
+        with contextlib.suppress(BackendFailed):
+            self.world.audit.recover()
+        report = verify(self.world.audit.entries())
+        if not report.is_intact:
+            raise IntegrityFailed(
+                f"The audit log does not verify at entry {report.problem_index}.",
+                why=report.problem,
+                next_step="keep the state folder as it is, and tell whoever answers for it",
+            )
+        return report
+
+    def close(self) -> None:
+        """Give back connections and files. Callable more than once."""
+        while self.engines:
+            self.engines.popitem()[1].close()
+        for part in (self.world.audit, self.world.approvals, self.world.datasets):
+            part.close()
+        OPEN.pop(self.id, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<nbgov session of {self.principal.name} on {', '.join(self.connections)}>"
+
+
+def lookup(mark: Mapping[str, str]) -> tuple[DatasetVersion, Delivery] | None:
+    """The dataset version and delivery that a frame's ``attrs["nbgov"]`` names.
+
+    Sessions of this process are asked first, then the ``nbgov.yaml`` nearby.
+    """
+    for session in [*OPEN.values()]:
+        found = look_in(session, mark)
+        if found is not None:
+            return found
+    try:
+        with connect() as session:
+            return look_in(session, mark)
+    except (ConfigInvalid, IdentityFailed, BackendFailed):
+        return None
+
+
+def look_in(session: Session, mark: Mapping[str, str]) -> tuple[DatasetVersion, Delivery] | None:
+    """The version and delivery behind a mark, in one session's dataset store."""
+    delivery = session.delivery(mark.get("read", ""))
+    version = session.version(delivery.version_id) if delivery else None
+    return (version, delivery) if version and delivery else None

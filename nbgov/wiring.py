@@ -1,0 +1,182 @@
+"""Wires ports to backends for a session: files, environment, secrets, engines, run stores.
+
+The one place that knows which backend stands behind which port in embedded mode. Nothing here
+decides anything about a statement.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbgov.config import FILE_NAME, Config
+from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
+from nbgov.model import Principal
+
+if TYPE_CHECKING:
+    from nbgov.ports import Engine, RunStore, World
+
+
+def find_config(config: str | Path | None) -> Path:
+    """The ``nbgov.yaml`` that is meant.
+
+    Raises:
+        ConfigInvalid: There is none.
+    """
+    wanted = config or os.environ.get("NBGOV_CONFIG")
+    if wanted:
+        path = Path(wanted).expanduser()
+        candidates = [path / FILE_NAME if path.is_dir() else path]
+    else:
+        here = Path.cwd()
+        candidates = [folder / FILE_NAME for folder in (here, *here.parents)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate.resolve()
+    raise ConfigInvalid(
+        f"There is no {FILE_NAME}.",
+        code="config-missing",
+        why="none was named, and the working directory and the folders above hold none",
+        next_step="name one with --config, or make one: docs/tutorial.md shows how",
+    )
+
+
+def read_text(path: Path, *, code: str) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        ConfigInvalid: It is absent, not readable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(
+            f"{path.name} cannot be read.",
+            code=code,
+            why=type(error).__name__,
+            next_step="check the path, its permissions, and that it is UTF-8",
+        ) from error
+
+
+def build_world(
+    path: Path, config: Config, *, session: str, engine: Callable[[str], Engine]
+) -> World:
+    """The ports of embedded mode, on the disk of this machine.
+
+    Args:
+        path: The ``nbgov.yaml``.
+        config: What it says.
+        session: Identifier of the session, for the audit log.
+        engine: Connection name to engine.
+
+    Raises:
+        BackendFailed: The state folder cannot be made.
+    """
+    from nbgov.backends.accounts import AccountIdentity
+    from nbgov.backends.files import FileAuditLog, FilePolicySource, FileSigner, SystemClock
+    from nbgov.backends.presidio import PresidioDetector
+    from nbgov.backends.sqlite.stores import SqliteApprovalStore, SqliteDatasetStore
+    from nbgov.ports import World
+
+    entries = config.principals
+    declared = {
+        name: Principal(name, frozenset(entry.groups), frozenset(entry.roles))
+        for name, entry in entries.items()
+    }
+    accounts = {account: name for name, entry in entries.items() for account in entry.accounts}
+    state = path.parent / config.state
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendFailed(
+            "The state folder cannot be made.",
+            code="state-unavailable",
+            why=type(error).__name__,
+            next_step=f"check the folder that state: names in {FILE_NAME}",
+        ) from error
+    clock = SystemClock()
+    return World(
+        engine=engine,
+        identity=AccountIdentity(declared, accounts),
+        policy=FilePolicySource(path.parent / config.policy),
+        approvals=SqliteApprovalStore(state / "state.sqlite"),
+        datasets=SqliteDatasetStore(state / "state.sqlite"),
+        audit=FileAuditLog(state, session=session, clock=clock),
+        signer=FileSigner(state / "audit.key"),
+        clock=clock,
+        detector=PresidioDetector(),
+        runs=active_run_stores,
+    )
+
+
+def open_engine(folder: Path, config: Config, name: str) -> Engine:
+    """Open the engine of a connection.
+
+    Args:
+        folder: What relative paths are relative to.
+        config: Where the connection is declared.
+        name: Its name.
+
+    Raises:
+        RequestInvalid: No connection has the name.
+        ConfigInvalid: Its secret cannot be read.
+        BackendFailed: The database or its driver is away.
+    """
+    from nbgov import backends
+
+    found = config.connections.get(name)
+    if found is None:
+        raise RequestInvalid(
+            f"There is no connection {name!r}.",
+            code="unknown-connection",
+            why=f"{FILE_NAME} names {', '.join(config.connections)}",
+            next_step="use one of these, or add it under connections:",
+        )
+    settings = asdict(found)
+    kind = settings.pop("kind")
+    if settings.get("password"):
+        settings["password"] = read_secret(settings["password"], folder)
+    if "path" in settings:
+        settings["path"] = str(folder / settings["path"])
+    engine: Engine = backends.load(kind)(name, settings)
+    return engine
+
+
+def read_secret(reference: str, folder: Path) -> str:
+    """The value behind a secret reference.
+
+    Raises:
+        ConfigInvalid: The variable is not set, or the file cannot be read.
+    """
+    scheme, _, rest = reference.partition(":")
+    try:
+        if scheme == "env":
+            return os.environ[rest]
+        return (folder / rest).expanduser().read_text(encoding="utf-8").strip("\r\n")
+    except (KeyError, OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(
+            f"The secret {reference} cannot be read.",
+            code="secret-missing",
+            why="the variable is not set" if scheme == "env" else type(error).__name__,
+            next_step="set it in the environment that starts Jupyter, or correct nbgov.yaml",
+        ) from None
+
+
+@functools.cache
+def run_stores() -> Sequence[RunStore]:
+    """Every run store that is installed, made once: finding entry points reads many files."""
+    from nbgov.ports import RunStore
+
+    loaded = (entry.load()() for entry in metadata.entry_points(group="nbgov.backends"))
+    return tuple(one for one in loaded if isinstance(one, RunStore))
+
+
+def active_run_stores() -> Sequence[RunStore]:
+    """Run stores whose product this process has loaded: a query must not import MLflow."""
+    return [store for store in run_stores() if store.product in sys.modules]
