@@ -1,0 +1,977 @@
+"""Governed inputs on MLflow's run page: a real tracking store, real sessions, real trainings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import mlflow
+import mlflow.sklearn
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.utils.autologging_utils.events import AutologgingEventLogger
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+
+import nbgov
+from mlflow_plugin import autolog, binding, environment, note, page
+from mlflow_plugin.context import GovernedContext
+from mlflow_plugin.dataset import GovernedDataset
+from mlflow_plugin.headers import GovernedHeaders
+from mlflow_plugin.inputs import INPUTS_MAX, encode, governed_inputs, label_tag
+from mlflow_plugin.runs import MlflowRuns
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    # MLflow's own use of SQLAlchemy and pandas is not ours to mend.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
+]
+
+CONFIG = """
+version: 1
+policy: policy.yaml
+connections:
+  warehouse: {kind: duckdb, path: warehouse.duckdb}
+principals:
+  ada@acme.test: {groups: [analysts]}
+  grace@acme.test: {groups: [analysts]}
+"""
+POLICY = """
+version: 1
+tags:
+  pii.email: ["warehouse.*.flights.email"]
+  public: ["warehouse.*.flights.*"]
+rules:
+  - id: analysts-read
+    effect: permit
+    to: {groups: [analysts]}
+    actions: [read]
+    on: ["warehouse.*.*"]
+    obligations: {masks: {"pii.*": redact}}
+"""
+SQL = "SELECT month, distance, delay, email FROM flights WHERE month BETWEEN :first AND :last"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracking(tmp_path_factory):
+    """One tracking store for this file: making one takes seconds."""
+    store = tmp_path_factory.mktemp("tracking") / "mlflow.db"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{store}")
+    yield store
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(autouse=True)
+def experiment(tmp_path, tracking):
+    """An experiment of its own for each test, whose artifacts lie in the test's folder."""
+    made = mlflow.create_experiment(str(tmp_path), artifact_location=str(tmp_path / "artifacts"))
+    mlflow.set_experiment(experiment_id=made)
+    yield made
+    assert mlflow.active_run() is None
+    binding.unfinished.clear()
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # Where MLflow keeps the choice for subprocesses.
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """An nbgov.yaml with a warehouse: two seasons of flights, and an address in every row."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "nbgov.yaml").write_text(CONFIG)
+    (folder / "policy.yaml").write_text(POLICY)
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as database:
+        database.execute(
+            "CREATE TABLE flights AS SELECT (i % 12) + 1 AS month, 100.0 + i % 97 AS distance,"
+            " CASE WHEN i % 12 < 6 THEN i % 11 ELSE 500 + i % 13 END::DOUBLE AS delay,"
+            " 'person' || i || '@private.test' AS email FROM range(2400) t(i)"
+        )
+    return folder
+
+
+@pytest.fixture
+def ada(house):
+    with nbgov.connect(house, as_="ada@acme.test") as session:
+        yield session
+
+
+@pytest.fixture
+def sklearn_autolog():
+    mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
+    yield
+    mlflow.sklearn.autolog(disable=True, silent=True)
+
+
+@pytest.fixture
+def client():
+    return mlflow.MlflowClient()
+
+
+def season(session, first=1, last=2):
+    return session.sql(SQL, first=first, last=last).to_pandas()
+
+
+def tags(client, run_id):
+    return client.get_run(run_id).data.tags
+
+
+def record(client, run_id):
+    return json.loads(Path(client.download_artifacts(run_id, "nbgov/lineage.json")).read_text())
+
+
+def artifacts(client, run_id):
+    return {file.path for file in client.list_artifacts(run_id, "nbgov")}
+
+
+def only_input(client, run_id):
+    [one] = governed_inputs(client.get_run(run_id))
+    return one
+
+
+def version(name="warehouse.main.flights", seed="a", **changes):
+    made = nbgov.DatasetVersion(
+        version_id=(seed * 32)[:32],
+        content_id=(seed * 64)[:64],
+        schema_id="5" * 64,
+        name=name,
+        connection="warehouse",
+        dialect="duckdb",
+        tables=("main.flights",),
+        statement="SELECT delay, email FROM flights WHERE month = ?",
+        statement_mac="6" * 64,
+        binds_mac="7" * 64,
+        binds=("month: int",),
+        policy="3f9c1e" + "0" * 58,
+        rows=1_000,
+        columns=(("delay", "float64", "8" * 64, 1_000), ("email", "utf8", "9" * 64, 1_000)),
+        masked={"email": "redact pii.email"},
+    )
+    return replace(made, **changes)
+
+
+def delivery(of, principal="ada@acme.test", read_id="read-1"):
+    return nbgov.Delivery(
+        read_id=read_id,
+        version_id=of.version_id,
+        name=of.name,
+        principal=principal,
+        decision="permit",
+        rules=("analysts-read",),
+        record=12,
+        receipt="acme/12#0123456789abcdef",
+        at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),
+    )
+
+
+def kept(*versions):
+    """A run store over a dataset store that keeps these versions."""
+    pairs = {one.version_id: (one, delivery(one)) for one in versions}
+    return MlflowRuns(lambda mark: pairs.get(mark.get("version", "")))
+
+
+# ---------------------------------------------------------------- how a read becomes an input
+
+
+def test_an_autologged_training_shows_what_it_trained_on(ada, client, sklearn_autolog):
+    """A model fitted on a selection of a governed frame has that version as its training input."""
+    frame = season(ada)
+    LinearRegression().fit(frame[["month", "distance"]], frame["delay"])
+    run = mlflow.last_active_run()
+    one = only_input(client, run.info.run_id)
+    assert (one.name, one.context, one.bound_via) == (
+        "warehouse.main.flights",
+        "training",
+        "autolog",
+    )
+    assert one.version_id == frame.attrs["nbgov"]["version"]
+    assert one.read["nbgov.principal"] == "ada@acme.test"
+    [entry] = run.inputs.dataset_inputs
+    assert entry.dataset.name == f"warehouse.main.flights@v{one.version_id[:8]}"
+    [email] = [
+        c for c in json.loads(entry.dataset.schema)["mlflow_colspec"] if c["name"] == "email"
+    ]
+    assert email["type"].endswith(" · masked redact pii.email")
+    assert artifacts(client, run.info.run_id) == {"nbgov/lineage.html", "nbgov/lineage.json"}
+
+
+def test_the_page_of_an_autologged_run_has_its_parameters_and_metrics(ada, client, sklearn_autolog):
+    """The record of an autologged run holds the parameters and metrics logged around the fit."""
+    frame = season(ada)
+    LinearRegression(positive=True).fit(frame[["distance"]], frame["delay"])
+    held = record(client, mlflow.last_active_run().info.run_id)
+    assert held["params"]["positive"] == "True"
+    assert "training_score" in held["metrics"]
+
+
+def test_a_grid_search_is_bound_once(ada, client, sklearn_autolog):
+    """A search over many fits binds its data to the run of the search, once."""
+    frame = season(ada)
+    search = GridSearchCV(LinearRegression(), {"positive": [True, False]}, cv=2)
+    with mlflow.start_run() as run:
+        search.fit(frame[["distance"]], frame["delay"])
+    assert only_input(client, run.info.run_id).bound_via == "autolog"
+    assert not autolog.installed[0].trainings
+
+
+def test_a_frame_that_is_tracked_is_an_explicit_input(ada, client):
+    """Tracking a frame binds it to the open run and returns that run's id."""
+    frame = season(ada)
+    with mlflow.start_run() as run:
+        assert ada.track(frame, context="validation") == run.info.run_id
+    one = only_input(client, run.info.run_id)
+    assert (one.context, one.bound_via) == ("validation", "explicit")
+
+
+def test_a_read_in_a_run_is_no_more_than_a_read(ada, client):
+    """A query that is read while a run is open is bound as a read, not as training data."""
+    with mlflow.start_run() as run:
+        season(ada)
+    one = only_input(client, run.info.run_id)
+    assert (one.context, one.bound_via) == ("read", "in_run")
+
+
+def test_a_training_has_the_first_word(ada, client, sklearn_autolog):
+    """Data that is read and trained on within one run stands on MLflow's page as training data."""
+    with mlflow.start_run() as run:
+        frame = season(ada)
+        LinearRegression().fit(frame[["distance"]], frame["delay"])
+    [entry] = client.get_run(run.info.run_id).inputs.dataset_inputs
+    assert {tag.key: tag.value for tag in entry.tags}["mlflow.data.context"] == "training"
+
+
+def test_a_read_that_no_training_used_is_bound_when_the_run_is_over(ada, client, sklearn_autolog):
+    """With autolog on, a read in a run that nothing was fitted on is still an input of the run."""
+    with mlflow.start_run() as run:
+        season(ada)
+    assert [one.bound_via for one in MlflowRuns().run(run.info.run_id).inputs] == ["in_run"]
+    assert only_input(client, run.info.run_id).context == "read"
+
+
+def test_a_read_in_another_thread_finds_the_run(ada, client):
+    """A query that a worker thread reads is bound to the run that the main thread opened."""
+    with mlflow.start_run() as run:
+        worker = threading.Thread(target=season, args=(ada,))
+        worker.start()
+        worker.join()
+    assert only_input(client, run.info.run_id).bound_via == "in_run"
+
+
+def test_a_finished_run_can_be_tracked(client, experiment):
+    """Data can be bound to a run that has ended, without claiming to know what it ran with."""
+    one = version()
+    with mlflow.start_run() as run:
+        pass
+    assert kept(one).track(delivery(one), run_id=run.info.run_id) == run.info.run_id
+    assert only_input(client, run.info.run_id).bound_via == "explicit"
+    assert record(client, run.info.run_id)["environment"] == {}
+
+
+def test_tracking_without_a_run_starts_none(client, experiment):
+    """Without an open run and without an id tracking is an error, and no run comes to be."""
+    one = version()
+    with pytest.raises(nbgov.RequestInvalid) as caught:
+        kept(one).track(delivery(one))
+    assert caught.value.code == "usage"
+    assert mlflow.active_run() is None
+    assert client.search_runs([experiment]) == []
+
+
+@pytest.mark.parametrize("context", ["", "two words", "a,b", "x" * 65])
+def test_a_context_is_one_word(context):
+    """A context that could be misread on the run page is refused."""
+    one = version()
+    with pytest.raises(nbgov.RequestInvalid, match="one word"):
+        kept(one).track(delivery(one), run_id="any", context=context)
+
+
+def test_a_stronger_tier_replaces_a_weaker_label_and_never_the_other_way(client):
+    """What is known for sure about an input survives what is known less surely."""
+    one = version()
+    store = kept(one)
+    with mlflow.start_run() as run:
+        store.delivered(one, delivery(one))
+        store.track(delivery(one), context="validation")
+        store.delivered(one, delivery(one))
+    bound = only_input(client, run.info.run_id)
+    assert (bound.context, bound.bound_via) == ("validation", "explicit")
+    label = f"warehouse.main.flights@v{'a' * 8} validation via explicit"
+    assert tags(client, run.info.run_id)["nbgov.inputs"] == label
+
+
+def test_a_run_does_not_collect_reads_without_end(client, experiment):
+    """A run that reads more datasets than fit on a page keeps the first ones."""
+    run_id = client.create_run(experiment).info.run_id
+    many = [version(seed=f"{n:02x}", name=f"d{n}") for n in range(INPUTS_MAX + 1)]
+    entries = [encode(one, delivery(one), "read", "in_run") for one in many[:-1]]
+    client.log_inputs(run_id, entries)
+    last = binding.Binding(run_id, many[-1], delivery(many[-1]), "read", "in_run")
+    binding.bind(last, kept(*many).lookup)
+    assert len(governed_inputs(client.get_run(run_id))) == INPUTS_MAX
+
+
+def test_a_write_is_no_input(client):
+    """A statement that returns no columns is not bound to the open run."""
+    one = version(columns=(), rows=0)
+    with mlflow.start_run() as run:
+        kept(one).delivered(one, delivery(one))
+    assert governed_inputs(client.get_run(run.info.run_id)) == ()
+
+
+# ---------------------------------------------------------------- what MLflow keeps for ever
+
+
+def test_two_runs_share_a_version_and_keep_their_own_readers(house, client):
+    """Equal data read by two principals is one dataset, and each run names its own reader."""
+    runs = {}
+    for name in ("ada@acme.test", "grace@acme.test"):
+        with nbgov.connect(house, as_=name) as session, mlflow.start_run() as run:
+            session.track(season(session, 3, 4))
+        runs[name] = only_input(client, run.info.run_id)
+    mine, hers = runs.values()
+    assert mine.version_id == hers.version_id
+    assert mine.facts == hers.facts
+    assert [one.read["nbgov.principal"] for one in runs.values()] == list(runs)
+    assert mine.read["nbgov.receipt"] != hers.read["nbgov.receipt"]
+
+
+texts = st.text(max_size=300)
+versions = st.builds(
+    version,
+    name=st.text(min_size=1, max_size=700),
+    seed=st.sampled_from("0123456789abcdef"),
+    statement=st.text(max_size=3_000).map(lambda text: text * 30),
+    tables=st.lists(texts, max_size=80).map(tuple),
+    binds=st.lists(texts, max_size=80).map(tuple),
+    rows=st.integers(0, 10**9),
+    masked=st.dictionaries(texts, texts, max_size=80),
+    columns=st.lists(
+        st.tuples(texts, texts, st.just("8" * 64), st.integers(0, 9)), max_size=60
+    ).map(tuple),
+)
+
+
+@given(versions)
+def test_a_dataset_fits_into_mlflow(one):
+    """Whatever the version, its dataset stays below every limit of MLflow."""
+    stated = GovernedDataset(one).to_dict()
+    assert len(stated["digest"]) <= 36
+    assert len(stated["name"]) <= 500
+    assert len(stated["source"]) <= 65_535
+    assert len(stated["schema"]) <= 1_048_575
+    profile = json.loads(stated["profile"])
+    assert len(profile) <= 12
+    assert all(len(str(value)) <= 80 for value in profile.values())
+
+
+@given(versions, st.dictionaries(texts, texts))
+def test_equal_versions_make_equal_datasets(one, profile):
+    """Everything that MLflow keeps of a dataset is a function of the version alone."""
+    again = replace(one, profile=profile)
+    assert again == one
+    assert GovernedDataset(again).to_dict() == GovernedDataset(one).to_dict()
+
+
+@given(versions)
+def test_an_input_is_read_back_as_it_was_written(one):
+    """The tags of an input stay below MLflow's limit and come back with name, version and label."""
+    entry = encode(one, delivery(one), "training", "autolog")
+    assert all(len(tag.value) <= 500 for tag in entry.tags)
+
+
+def test_the_label_of_many_inputs_fits_into_a_tag():
+    """The tag that lists the inputs drops the last ones rather than be cut by MLflow."""
+    from mlflow_plugin.inputs import GovernedInput
+
+    many = tuple(GovernedInput("n" * 400, f"{n:032x}", "read", "in_run") for n in range(50))
+    assert len(label_tag(many)) <= 8_000
+    assert label_tag(many).endswith("read via in_run")
+
+
+def test_few_rows_publish_no_content_digest():
+    """A digest that could be inverted by trying likely values does not reach the run page."""
+    few = GovernedDataset(version(rows=19)).to_dict()
+    many = GovernedDataset(version(rows=20)).to_dict()
+    assert "content" not in json.loads(few["source"]) | json.loads(few["profile"])
+    assert "content" in json.loads(many["source"])
+    assert not any("6" * 64 in text or "7" * 64 in text for text in many.values())
+
+
+def test_eight_threads_lose_nothing(client, experiment):
+    """Eight runs that bind one new version at the same moment all have it as an input."""
+    one = version(seed="e")
+    store = kept(one)
+    ids = [client.create_run(experiment).info.run_id for _ in range(8)]
+    gate = threading.Barrier(len(ids))
+
+    def work(run_id):
+        gate.wait()
+        store.track(delivery(one), run_id=run_id)
+
+    workers = [threading.Thread(target=work, args=(run_id,)) for run_id in ids]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [only_input(client, run_id).version_id for run_id in ids] == [one.version_id] * 8
+
+
+def test_eight_threads_on_one_run_lose_nothing(client, experiment):
+    """Eight threads that bind different versions to one run leave a page with all of them."""
+    many = [version(seed=f"{n}f") for n in range(8)]
+    store = kept(*many)
+    run_id = client.create_run(experiment).info.run_id
+    workers = [
+        threading.Thread(target=store.track, args=(delivery(one),), kwargs={"run_id": run_id})
+        for one in many
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(governed_inputs(client.get_run(run_id))) == 8
+    assert len(record(client, run_id)["inputs"]) == 8
+
+
+def test_binding_twice_changes_nothing(client):
+    """A second identical binding leaves inputs, tags, note and metric histories as they were."""
+    old, new = version(seed="1"), version(seed="2")
+    store = kept(old, new)
+    with mlflow.start_run():
+        store.track(delivery(old))
+    with mlflow.start_run() as run:
+        store.track(delivery(new))
+    first = client.get_run(run.info.run_id)
+    store.track(delivery(new), run_id=run.info.run_id)
+    second = client.get_run(run.info.run_id)
+    assert second.data.tags == first.data.tags
+    assert len(second.inputs.dataset_inputs) == 1
+    histories = [client.get_metric_history(run.info.run_id, key) for key in second.data.metrics]
+    assert [len(history) for history in histories] == [1] * len(histories)
+
+
+# ---------------------------------------------------------------- same data as last time?
+
+
+def trained(session, *, first, last, **params):
+    with mlflow.start_run() as run:
+        session.track(season(session, first, last))
+        mlflow.log_params(params)
+    binding.sweep()
+    return run.info.run_id
+
+
+def test_the_first_run_is_the_baseline(ada, client):
+    """A run with no earlier one like it says so, and has no drift to chart."""
+    run_id = trained(ada, first=1, last=2)
+    assert tags(client, run_id)["nbgov.drift"] == "baseline"
+    assert tags(client, run_id)[note.NOTE_TAG].splitlines()[1].startswith("**BASELINE** ")
+    assert not client.get_run(run_id).data.metrics
+
+
+def test_the_same_data_is_stable(ada, client):
+    """A run on the same data as the last one is stable, and links to it."""
+    before = trained(ada, first=1, last=2)
+    run_id = trained(ada, first=1, last=2)
+    held = tags(client, run_id)
+    assert held["nbgov.drift"] == "stable"
+    assert held["nbgov.baseline"] == before
+    assert held["nbgov.fingerprint"] == tags(client, before)["nbgov.fingerprint"]
+    line = held[note.NOTE_TAG].splitlines()[1]
+    assert line.startswith("**SAME DATA** ")
+    assert f"/runs/{before})" in line
+    assert "nbgov/drift.csv" not in artifacts(client, run_id)
+
+
+def test_other_data_is_drift_with_reasons(ada, client):
+    """A retraining on another season names the column that moved in note, tags, chart and table."""
+    before = trained(ada, first=1, last=2, depth=6)
+    run_id = trained(ada, first=8, last=9, depth=8)
+    run = client.get_run(run_id)
+    assert run.data.tags["nbgov.drift"] == "drifted"
+    assert set(run.data.tags["nbgov.drift.why"].split(",")) >= {"distribution", "binds", "params"}
+    assert run.data.tags["nbgov.fingerprint"] != tags(client, before)["nbgov.fingerprint"]
+    assert run.data.tags[note.NOTE_TAG].splitlines()[1].startswith("**DRIFTED** ")
+    assert run.data.metrics["nbgov.drift/max_psi"] > 0.2
+    assert run.data.metrics["nbgov.drift/changed_inputs"] == 1
+    assert run.data.metrics["nbgov.drift/rows_pct"] == 0
+    assert "nbgov/drift.csv" in artifacts(client, run_id)
+    table = Path(client.download_artifacts(run_id, "nbgov/drift.csv")).read_text()
+    assert "delay" in table
+    assert "depth" in table
+
+
+def test_a_baseline_that_a_person_chose_stays(ada, client):
+    """The run that a person names as the baseline is compared with, however often we write."""
+    first = trained(ada, first=1, last=2)
+    trained(ada, first=8, last=9)
+    run_id = trained(ada, first=1, last=2)
+    assert tags(client, run_id)["nbgov.drift"] == "drifted"
+    client.set_tag(run_id, "nbgov.baseline", first)
+    for _ in range(2):
+        ada.track(season(ada, 1, 2), run_id=run_id)
+        held = tags(client, run_id)
+        assert (held["nbgov.baseline"], held["nbgov.drift"]) == (first, "stable")
+        assert not held["nbgov.drift.why"]
+        assert set(client.get_run(run_id).data.metrics.values()) == {0.0}
+        table = Path(client.download_artifacts(run_id, "nbgov/drift.csv")).read_text()
+        assert "distribution" not in table
+
+
+def test_a_baseline_that_is_not_there_is_said_to_be_missing(client):
+    """A baseline tag that names no run makes the verdict unknown, and the page is written."""
+    one = version(seed="6")
+    with mlflow.start_run(tags={"nbgov.baseline": "0" * 32}) as run:
+        kept(one).track(delivery(one))
+    held = tags(client, run.info.run_id)
+    assert held["nbgov.drift"] == "unknown"
+    assert held["nbgov.baseline"] == "0" * 32
+    assert held[note.NOTE_TAG].splitlines()[1].startswith("**UNKNOWN** ")
+
+
+def test_only_runs_with_the_same_inputs_are_compared(client):
+    """A run on other datasets, or one that failed, is no baseline."""
+    flights, weather = version(seed="3"), version(name="warehouse.main.weather", seed="4")
+    store = kept(flights, weather)
+    with mlflow.start_run():
+        store.track(delivery(weather))
+    mlflow.start_run()
+    store.track(delivery(flights))
+    mlflow.end_run("FAILED")
+    with mlflow.start_run() as run:
+        store.track(delivery(flights))
+    assert tags(client, run.info.run_id)["nbgov.drift"] == "baseline"
+
+
+def test_a_page_is_written_again_when_its_run_is_over(client):
+    """What was logged after the binding is on the page once the next run starts."""
+    one = version(seed="5")
+    store = kept(one)
+    with mlflow.start_run() as run:
+        store.track(delivery(one))
+        mlflow.log_param("late", "yes")
+    assert "late" not in record(client, run.info.run_id)["params"]
+    binding.sweep()
+    assert record(client, run.info.run_id)["params"] == {"late": "yes"}
+    assert run.info.run_id not in {run_id for _, run_id in binding.unfinished}
+
+
+@pytest.fixture
+def shell():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell.clear_instance()
+    binding.watching.clear()
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+    binding.watching.clear()
+
+
+def test_a_page_is_written_again_when_its_cell_is_over(client, shell):
+    """In a notebook the page is complete once the cell is, with a digest of the cells that ran."""
+    one = version(seed="7")
+    shell.push({"store": kept(one), "given": delivery(one), "mlflow": mlflow})
+    cell = """
+    with mlflow.start_run() as run:
+        store.track(given)
+        mlflow.log_param("late", "secret-in-a-cell")
+    """
+    shell.run_cell(textwrap.dedent(cell), store_history=True).raise_error()
+    held = record(client, shell.user_ns["run"].info.run_id)
+    assert held["params"] == {"late": "secret-in-a-cell"}
+    assert len(held["code"]["cells"]) == 12
+    assert "store.track" not in json.dumps(held)
+
+
+def test_a_run_reads_back_as_a_value(ada, client):
+    """A run has its inputs, parameters, code and packages, and nothing that nbgov itself logged."""
+    trained(ada, first=1, last=2)
+    run_id = trained(ada, first=8, last=9, depth=8)
+    run = MlflowRuns().run(run_id)
+    assert run.run_id == run_id
+    assert run.params == {"depth": "8"}
+    assert run.metrics == {}
+    [one] = run.inputs
+    assert (one.name, one.context, one.bound_via) == (
+        "warehouse.main.flights",
+        "training",
+        "explicit",
+    )
+    assert run.packages["mlflow"] == mlflow.__version__
+    assert ada.drift(run_id, run_id).status == "stable"
+
+
+# ---------------------------------------------------------------- nothing leaks, nothing breaks
+
+
+def test_no_masked_value_reaches_mlflow(ada, client, tmp_path, sklearn_autolog):
+    """No address from a masked column is in any tag, input, metric or artifact of its runs."""
+    for first in (1, 8):
+        with mlflow.start_run() as run:
+            frame = season(ada, first, first + 1)
+            LinearRegression().fit(frame[["distance"]], frame["delay"])
+            ada.track(frame)
+    binding.sweep()
+    assert tags(client, run.info.run_id)["nbgov.drift"] == "drifted"
+    files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert len(files) >= 5
+    assert not [path for path in files if b"private.test" in path.read_bytes()]
+    runs = client.search_runs([run.info.experiment_id])
+    assert not [one for one in runs if "private.test" in json.dumps(one.to_dictionary())]
+
+
+@pytest.fixture
+def hostile():
+    """A record in which every name is somebody's attempt at an injection."""
+    bad = (
+        "<script>x()</script><img src=http://evil.test onerror=x>[a](http://evil.test)|`www.a.test"
+    )
+    read = dict.fromkeys(("nbgov.principal", "nbgov.decision", "nbgov.at", "nbgov.receipt"), bad)
+    facts = {
+        "connection": bad,
+        "tables": [bad],
+        "statement": bad,
+        "parameters": [bad],
+        "policy": bad,
+        "masked": {bad: bad},
+        "rows": 3,
+    }
+    one = {
+        "name": bad,
+        "version_id": "0" * 32,
+        "context": "read",
+        "bound_via": "in_run",
+        "read": read,
+        "facts": facts,
+    }
+    cause = {"kind": "data", "subject": f"={bad}", "sentence": f"+{bad}", "effect": 1.0}
+    return {
+        "run": {"id": "1" * 32, "name": bad, "experiment": "1"},
+        "verdict": {
+            "status": "drifted",
+            "sentence": bad,
+            "why": ["data"],
+            "causes": [cause | {"detail": {}}],
+            "baseline": {"id": "2" * 32, "name": bad, "experiment": "1"},
+            "baseline_is_chosen": False,
+        },
+        "inputs": [one],
+        "fingerprint": "3" * 16,
+        "code": {"commit": bad, "dirty": "true", "cells": bad},
+        "environment": {"python": bad, "os": bad, "packages": {}},
+        "params": {},
+        "metrics": {},
+    }
+
+
+def test_a_page_shows_hostile_names_as_text(hostile):
+    """No name on the page becomes an element, an attribute or a link."""
+    seen = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            seen.append((tag, dict(attrs)))
+
+    text = page.html_page(hostile)
+    Reader(convert_charrefs=True).feed(text)
+    names = {tag for tag, _ in seen}
+    assert "meta" in names
+    assert not names & {"script", "img", "a", "link", "iframe", "object"}
+    attributes = {key for _, attrs in seen for key in attrs}
+    assert not {key for key in attributes if key.startswith("on")} | attributes & {"src", "href"}
+    assert '<meta charset="utf-8">' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_a_note_shows_hostile_names_as_text(hostile):
+    """No name in the note becomes a link, an element or a cell; the only link is our own."""
+    text = note.note(hostile, "")
+    assert "](http" not in text
+    assert "<script" not in text
+    assert "://" not in text
+    assert "www." not in text
+    assert text.count("](") == 1
+    [row] = [line for line in text.splitlines() if line.startswith("| &lt;script")]
+    assert row.replace("\\|", "").count("|") == 6
+
+
+def test_a_spreadsheet_runs_no_name(hostile):
+    """A column whose name is a formula is text in the table of causes."""
+    [_, row] = list(csv.reader(binding.drift_csv(hostile).splitlines()))
+    assert row[2].startswith("'=")
+    assert row[4].startswith("'+")
+
+
+@given(st.text(max_size=7_900).filter(lambda text: note.BEGIN not in text))
+def test_a_note_keeps_what_the_user_wrote(text):
+    """The user's own text stays in the note, whole, and writing the same again changes nothing."""
+    held = {
+        "verdict": {"status": "stable", "sentence": "Same data.", "baseline": None},
+        "inputs": [],
+    }
+    once = note.note(held, text)
+    assert text in once
+    assert len(once) <= note.NOTE_MAX
+    assert note.note(held, once) == once
+    assert ("**STABLE**" in once) == (len(text) < 7_800)
+
+
+def test_an_edited_note_keeps_both_sides(hostile):
+    """Text before and after our block survives an update, byte for byte."""
+    once = f"before\n{note.note(hostile, '')}\nafter"
+    again = note.note({**hostile, "inputs": []}, once)
+    assert again.startswith("before\n<!-- nbgov:begin -->")
+    assert again.endswith("<!-- nbgov:end -->\nafter")
+    assert again != once
+
+
+BROKEN = """
+import sys, warnings
+
+class Break:
+    def find_spec(self, name, path=None, target=None):
+        if name == "nbgov" or name in ("mlflow_plugin.autolog", "mlflow_plugin.binding"):
+            raise RuntimeError("broken on purpose: " + name)
+
+sys.meta_path.insert(0, Break())
+sys.modules["nbgov.session"] = None
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+with mlflow.start_run() as run:
+    mlflow.log_param("a", 1)
+    assert mlflow.data.from_governed
+assert mlflow.MlflowClient().get_run(run.info.run_id).info.status == "FINISHED"
+print("trained")
+"""
+
+
+def test_a_broken_nbgov_breaks_no_mlflow(tmp_path, tracking):
+    """With nbgov and the plugin's own insides broken, MLflow imports and a run finishes."""
+    outside = {name: value for name, value in os.environ.items() if name != "MLFLOW_EXPERIMENT_ID"}
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, f"sqlite:///{tracking}"],
+        cwd=tmp_path, env=outside, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("trained"), done.stderr
+    assert "Failure attempting to register" not in done.stderr
+
+
+LATE = """
+import sys, warnings
+warnings.simplefilter("error", UserWarning)
+from datetime import UTC, datetime
+import nbgov, mlflow_plugin.runs
+delivery = nbgov.Delivery("r", "v", "n", "ada", "permit", (), 1, "x", datetime.now(UTC))
+columns = (("a", "int", "", 1),)
+version = nbgov.DatasetVersion(*["v"] * 6, (), *["v"] * 3, (), "", 1, columns, {})
+store = mlflow_plugin.runs.MlflowRuns(lambda mark: (version, delivery))
+store.delivered(version, delivery)
+print("mlflow" in sys.modules)
+try:
+    store.track(delivery, run_id="0" * 32)
+except nbgov.NbgovError as error:
+    print(error.code)
+import mlflow
+print(hasattr(mlflow.data, "from_governed"))
+"""
+
+
+def test_mlflow_is_imported_late_and_whole(tmp_path, tracking):
+    """No delivery imports MLflow; when a call for a run does, MLflow finds the whole plugin."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE],
+        cwd=tmp_path, env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tracking}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["False", "unknown-run", "True"], done.stderr
+
+
+@pytest.fixture
+def absent_server(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    yield
+    mlflow.set_tracking_uri(before)
+
+
+def test_an_absent_server_is_an_error_to_who_asks(absent_server):
+    """A tracking server that is down fails an explicit call, with a reason and a next step."""
+    one = version()
+    for call in (
+        lambda: MlflowRuns().run("a" * 32),
+        lambda: kept(one).track(delivery(one), run_id="a" * 32),
+    ):
+        with pytest.raises(nbgov.BackendFailed) as caught:
+            call()
+        assert caught.value.code == "run-store-failed"
+        assert caught.value.next_step
+
+
+def test_an_absent_server_fails_no_query(monkeypatch, caplog, client):
+    """A delivery that cannot be bound is a warning without a value, and nothing else."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    one = version()
+    before = mlflow.get_tracking_uri()
+    with mlflow.start_run():
+        mlflow.set_tracking_uri("http://127.0.0.1:9")
+        with caplog.at_level(logging.WARNING, logger="mlflow_plugin"):
+            kept(one).delivered(one, delivery(one))
+        mlflow.set_tracking_uri(before)
+    [line] = [entry.getMessage() for entry in caplog.records if "nbgov" in entry.getMessage()]
+    assert "not bound" in line
+    assert "ada" not in line
+
+
+def test_an_unknown_run_is_a_bad_request():
+    """A run that is not there is the caller's mistake."""
+    one = version()
+    for call in (
+        lambda: MlflowRuns().run("0" * 32),
+        lambda: kept(one).track(delivery(one), run_id="0" * 32),
+    ):
+        with pytest.raises(nbgov.RequestInvalid) as caught:
+            call()
+        assert caught.value.code == "unknown-run"
+
+
+def test_a_version_that_is_not_kept_cannot_be_tracked(experiment):
+    """A delivery from another state folder is refused before a run is touched."""
+    with pytest.raises(nbgov.RequestInvalid, match="not a governed dataset version"):
+        kept().track(delivery(version()), run_id="0" * 32)
+
+
+def test_forged_inputs_do_not_stop_a_page(client, experiment):
+    """A source that somebody else wrote with wrong types is shown as far as it makes sense."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    run_id = client.create_run(experiment).info.run_id
+    forged = json.dumps({"kind": "nbgov/1", "rows": "many", "tables": [1], "masked": [2]})
+    client.log_inputs(
+        run_id,
+        [
+            DatasetInput(Dataset("forged", "f" * 32, "external", forged), []),
+            DatasetInput(Dataset("other", "e" * 32, "external", "not json"), []),
+        ],
+    )
+    client.log_text(run_id, '["no record"]', "nbgov/lineage.json")
+    one = version()
+    kept(one).track(delivery(one), run_id=run_id)
+    assert {held["name"] for held in record(client, run_id)["inputs"]} == {one.name, "forged"}
+
+
+# ---------------------------------------------------------------- MLflow's other doors
+
+
+def test_context_tags_are_short_strings_while_a_session_is_open(house, client):
+    """A run that starts while a session is open names it; one that starts later does not."""
+    with nbgov.connect(house, as_="ada@acme.test") as session:
+        assert GovernedContext().in_context()
+        with mlflow.start_run() as run:
+            pass
+        held = tags(client, run.info.run_id)
+        assert held["nbgov.session"] == session.id
+        assert held["nbgov.v"] == nbgov.__version__
+        headers = GovernedHeaders().request_headers()
+        assert headers["X-Nbgov-Session"] == session.id
+        assert GovernedHeaders().in_context()
+    assert not GovernedContext().in_context()
+    assert not GovernedHeaders().in_context()
+
+
+def test_the_plugin_is_registered_with_mlflow(ada, client):
+    """MLflow finds our source by its type, and our constructor by its name."""
+    frame = season(ada)
+    with mlflow.start_run() as run:
+        mlflow.log_input(mlflow.data.from_governed(frame), context="training")
+    [entry] = client.get_run(run.info.run_id).inputs.dataset_inputs
+    source = get_dataset_source_from_json(entry.dataset.source, entry.dataset.source_type)
+    assert source.to_dict()["kind"] == "nbgov/1"
+    with pytest.raises(nbgov.RequestInvalid):
+        source.load()
+    assert only_input(client, run.info.run_id).version_id == frame.attrs["nbgov"]["version"]
+
+
+def test_a_frame_without_a_mark_is_no_governed_dataset(ada):
+    """A frame that lost its mark, or a digest that names another version, makes no dataset."""
+    frame = season(ada)
+    with pytest.raises(nbgov.RequestInvalid, match="another dataset version"):
+        mlflow.data.from_governed(frame, digest="0" * 32)
+    frame.attrs.clear()
+    with pytest.raises(nbgov.RequestInvalid, match="not a governed dataset version"):
+        mlflow.data.from_governed(frame)
+
+
+def test_the_event_logger_before_us_hears_everything():
+    """Every event reaches the logger that was in place, also when its function is ours to watch."""
+    heard = []
+
+    class Before(AutologgingEventLogger):
+        def __getattribute__(self, name):
+            if name.startswith("log_"):
+                return lambda *event: heard.append((name, event))
+            return super().__getattribute__(name)
+
+    listener = autolog.TrainingListener(Before())
+    names = [name for name in vars(AutologgingEventLogger) if name.startswith("log_")]
+    for name in names:
+        count = getattr(AutologgingEventLogger, name).__code__.co_argcount - 1
+        getattr(listener, name)(*range(count))
+    assert [name for name, _ in heard] == names
+    assert all(event == tuple(range(len(event))) for _, event in heard)
+
+
+def test_the_listener_is_installed_once():
+    """However often a run starts, there is one listener in MLflow's slot."""
+    autolog.install()
+    first = AutologgingEventLogger.get_logger()
+    autolog.install()
+    assert AutologgingEventLogger.get_logger() is first
+
+
+# ---------------------------------------------------------------- what ran
+
+
+def test_packages_come_from_folder_names(tmp_path):
+    """A distribution's version is read from its folder's name, and the first folder wins."""
+    for folder in ("first/A_b-1.0.dist-info", "second/a_b-2.0.dist-info", "second/c-3.dist-info"):
+        (tmp_path / folder).mkdir(parents=True)
+    found = environment.packages([str(tmp_path / "first"), str(tmp_path / "second"), "absent"])
+    assert found == {"a-b": "1.0", "c": "3"}
+
+
+def test_a_checkout_names_its_commit_and_runs_nothing(tmp_path):
+    """Commit and dirty flag are told without starting the program that a checkout configures."""
+    marker = tmp_path / "started"
+    for command in (
+        ["init", "-q"],
+        ["config", "user.email", "ada@acme.test"],
+        ["config", "user.name", "ada"],
+        ["commit", "-q", "--allow-empty", "-m", "first"],
+        ["config", "core.fsmonitor", f"touch {marker} #"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    facts = environment.code(tmp_path)
+    assert len(facts["commit"]) == 40
+    assert facts["dirty"] == "false"
+    assert not marker.exists()
+
+
+def test_a_folder_without_git_has_no_commit(tmp_path, monkeypatch):
+    """Outside a checkout, and without git at all, the code is simply not known."""
+    assert "commit" not in environment.code(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert "commit" not in environment.code(ROOT)
