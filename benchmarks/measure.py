@@ -1,0 +1,142 @@
+"""Rows of the table, the contenders behind them, and how their CPU time is taken.
+
+Contenders of one suite take turns, round by round, so that a change in the machine's mood hits all
+of them. The least time of all rounds counts: noise only ever adds. CPU time is that of the whole
+process, its threads included; waiting for a disk is not in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.ground import Ground
+
+COST = "x peer CPU"
+RATE = "x peer rate"
+SECONDS = "s CPU"
+MILLISECONDS = "ms CPU per call"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table, before it is measured.
+
+    Attributes:
+        id: Stable dotted name.
+        work: What is done, for people.
+        ours: Key of nbgov's contender.
+        peer: Key of the contender that it is held against, or empty.
+        unit: ``COST`` and ``RATE`` are ratios to the peer; a lower cost and a higher rate are
+            better. ``SECONDS`` and ``MILLISECONDS`` are nbgov's own figure.
+    """
+
+    id: str
+    work: str
+    ours: str
+    peer: str = ""
+    unit: str = COST
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to do a piece of work.
+
+    Attributes:
+        name: What it is called in the table.
+        run: Does the work once.
+        units: How many calls, values or records one run is made of.
+    """
+
+    name: str
+    run: Callable[[], object]
+    units: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Rows whose contenders take turns.
+
+    Attributes:
+        rows: The rows.
+        prepare: Builds what the contenders with these keys need, and hands them over.
+        rounds: How often each contender runs, unless the caller says otherwise.
+    """
+
+    rows: tuple[Row, ...]
+    prepare: Callable[[Ground], Mapping[str, Contender]]
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one contender took: the least CPU seconds of all rounds, for one unit."""
+
+    contender: Contender
+    seconds: float
+
+    def text(self, unit: str) -> str:
+        """The contender's name and figure."""
+        if unit == RATE:
+            return f"{self.contender.name}: {1 / self.seconds:,.0f}/s"
+        if self.seconds >= 1:
+            return f"{self.contender.name}: {self.seconds:.2f} s"
+        return f"{self.contender.name}: {self.seconds * 1000:.3g} ms"
+
+
+def measure(
+    contenders: Mapping[str, Contender], *, rounds: int, tell: Callable[[str], object]
+) -> dict[str, Measured]:
+    """Let contenders take turns.
+
+    Args:
+        contenders: The contenders by key.
+        rounds: How often each one runs.
+        tell: Hears the key of each contender that has run.
+
+    Returns:
+        The measurement of each contender, by key.
+    """
+    seconds = dict.fromkeys(contenders, float("inf"))
+    for turn in range(rounds):
+        # Every second round goes backwards, so that nobody always runs right behind the same one.
+        for key in list(contenders)[:: -1 if turn % 2 else 1]:
+            seconds[key] = min(seconds[key], cpu_seconds(contenders[key].run))
+            tell(key)
+    return {key: Measured(one, seconds[key] / one.units) for key, one in contenders.items()}
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """CPU seconds of one run; tidying up before and after it is not counted."""
+    gc.collect()
+    start = time.process_time()
+    kept = run()
+    taken = time.process_time() - start
+    del kept
+    return taken
+
+
+def judge(row: Row, measured: Mapping[str, Measured]) -> dict[str, str | float]:
+    """A row with its figures, as it stands in the results."""
+    ours, peer = measured[row.ours], measured.get(row.peer)
+    if row.unit in {COST, RATE}:
+        assert peer is not None, f"{row.id} has no peer"
+        ratio = ours.seconds / peer.seconds
+        value = ratio if row.unit == COST else 1 / ratio
+    else:
+        value = ours.seconds * (1000 if row.unit == MILLISECONDS else 1)
+    return {
+        "id": row.id,
+        "work": row.work,
+        "ours": ours.text(row.unit),
+        "peer": peer.text(row.unit) if peer else "",
+        "value": float(f"{value:.3g}"),
+        "unit": row.unit,
+    }
+
+
+def wanted(rows: Iterable[Row]) -> set[str]:
+    """Keys of the contenders that rows need."""
+    return {key for row in rows for key in (row.ours, row.peer) if key}
