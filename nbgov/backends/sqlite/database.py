@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from nbgov.errors import BackendFailed
 
 SCHEMA_VERSION = 1
 BUSY_WAIT_S = 10.0
+RETRY_S = 0.01
+# The low byte of an extended result code is the code itself.
+PRIMARY_CODE = 0xFF
 SCHEMA = """
 CREATE TABLE approvals (
     number INTEGER PRIMARY KEY,
@@ -173,7 +177,7 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         prepare_schema(connection)
@@ -181,6 +185,24 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to write-ahead logging.
+
+    SQLite does not wait for other processes here, whatever its busy timeout is; so this does.
+    """
+    deadline = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return
 
 
 def prepare_schema(connection: sqlite3.Connection) -> None:
