@@ -1,6 +1,7 @@
 # Every target works as the first command on a fresh clone: it makes .venv from the locks by itself.
 PYTHON ?= python3
 LOCK_FLAGS ?=
+FUZZ_SECONDS ?= 600
 
 BIN := .venv/bin
 READY := .venv/.installed
@@ -9,7 +10,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-compat test-cover check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-compat test-cover test-fuzz test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +36,12 @@ test-compat: $(READY) .venv-compat/.installed ## Run surfaces and backends on th
 test-cover: $(READY) ## Measure that the tests of core cover all of core, branches too
 	$(BIN)/python -m pytest -q --cov --cov-report=term tests/core
 
+test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 on each engine (NBGOV_WORLDS)
+	$(BIN)/python -m pytest -q -p no:randomly -m slow tests/worlds/test_worlds.py
+
+test-fuzz: $(READY) ## Look for texts that break the guard, for ten minutes (FUZZ_SECONDS=600)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 check: lint docs test ## Run all that has to pass before a change is submitted
 
 lint: $(READY) ## Run the linters, the type checker and the import contracts
@@ -57,6 +64,7 @@ fmt: $(READY) ## Format the code and regenerate the tables in the documentation
 	$(BIN)/ruff check --quiet --fix-only
 	$(BIN)/ruff format --quiet
 	$(BIN)/cog -r docs/reference/cli.md
+	$(BIN)/nbgov schema catalog >docs/reference/schemas/catalog.schema.json
 	$(BIN)/nbgov schema config >docs/reference/schemas/nbgov.schema.json
 	$(BIN)/nbgov schema policy >docs/reference/schemas/policy.schema.json
 

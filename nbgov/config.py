@@ -40,6 +40,7 @@ def is_without_password(text: str) -> str:
 
 Secret = Annotated[str, AfterValidator(is_reference)]
 Url = Annotated[str, AfterValidator(is_without_password)]
+Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,47}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -55,7 +56,11 @@ class FileConnection:
 
 @dataclass(frozen=True, slots=True)
 class ServerConnection:
-    """A database server, named by a URL without its password."""
+    """A database server, named by a URL without its password.
+
+    With ``mode: native`` the account reads the masked views that ``nbgov harden`` has made, and the
+    text only names these instead of the tables; ``native_schema`` is where they are.
+    """
 
     __pydantic_config__ = STRICT
     kind: Literal["postgresql", "sqlalchemy"]
@@ -63,6 +68,8 @@ class ServerConnection:
     user: str | None = None
     password: Secret | None = None
     timeout_s: Seconds = 3600.0
+    mode: Literal["splice", "native"] = "splice"
+    native_schema: Name = "nbgov"
 
 
 Connection = Annotated[FileConnection | ServerConnection, Field(discriminator="kind")]

@@ -40,9 +40,15 @@ CODES: dict[str, str] = {
     "denied-by-guard": "The guard stops the statement, whoever asks.",
     "not-understood": "nbgov does not fully understand the statement, so it does not run.",
     "masked-column-in-write": "A write would read a column that is masked for the principal.",
+    "masked-column-raises": "Values of a masked column would decide whether the statement fails.",
+    "plan-shows-values": "A plan of a statement that reads protected data would tell about it.",
+    "laundering": "A write would copy sensitive columns to where their tags do not reach.",
+    "mask-token-written": "A write holds what a mask shows instead of a stored value.",
     "approval-refused": "A voter refused the ticket.",
     "self-approval": "A principal cannot vote on their own ticket.",
     "vote-not-permitted": "The principal may not vote on this ticket.",
+    "too-many-bytes": "The result is larger than the policy permits.",
+    "too-many-rows-changed": "A write changed more rows than the policy permits, and was undone.",
     # ApprovalNeeded
     "approval-needed": "The statement waits for a person's consent.",
     # BackendFailed
@@ -54,9 +60,11 @@ CODES: dict[str, str] = {
     "detector-failed": "The PII detector failed, so nothing was released.",
     "detector-model-missing": "The language model of the PII detector is not installed.",
     "driver-missing": "The driver for this kind of connection is not installed.",
+    "pseudonym-key-unsafe": "The database would write the key of the pseudonyms to a log.",
     "run-store-failed": "The run store (MLflow) did not answer.",
     # IntegrityFailed
     "rewrite-unverified": "The second parser disagrees with the rewritten statement.",
+    "masked-column-in-result": "The server says that a masked column would arrive as it is stored.",
     "audit-broken": "The audit log does not verify.",
     "ticket-conflict": "The approval ticket changed, expired or was used meanwhile.",
     # ConfigInvalid
@@ -64,6 +72,7 @@ CODES: dict[str, str] = {
     "config-invalid": "nbgov.yaml does not decode.",
     "policy-missing": "The policy file that nbgov.yaml names is absent.",
     "policy-invalid": "policy.yaml does not decode.",
+    "catalog-invalid": "A catalog file does not decode.",
     "secret-missing": "A secret reference points at nothing.",
 }
 

@@ -7,10 +7,10 @@ A port is a Protocol with at least two implementations in use; one of them is al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +129,10 @@ class PolicySource(Protocol):
         """
         ...
 
+    def revision(self) -> str:
+        """The commit that the text is of, for people; empty where there is none. Never raises."""
+        ...
+
 
 class ApprovalStore(Protocol):
     """Keeps approvals; every transition is a compare-and-swap on the state.
@@ -165,7 +169,11 @@ class DatasetStore(Protocol):
     """Keeps dataset versions and who read them."""
 
     def put(self, version: DatasetVersion, delivery: Delivery) -> None:
-        """Keep a version (once) and its delivery."""
+        """Keep a version (once) and its delivery. A kept version without a profile learns it."""
+        ...
+
+    def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
+        """Keep the profile of a version that was kept without one."""
         ...
 
     def version(self, version_id: str) -> DatasetVersion | None:
@@ -200,6 +208,10 @@ class RunStore(Protocol):
         Raises:
             RequestInvalid: There is no such run.
         """
+        ...
+
+    def is_training(self) -> bool:
+        """Whether a run is open that a delivered result is bound to. Never raises."""
         ...
 
     def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:
@@ -260,7 +272,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class World:
-    """Every port together: what a pipeline runs on."""
+    """Every port together: what a pipeline runs on.
+
+    ``native`` names the schema of the masked views of each connection that reads those only.
+    """
 
     engine: Callable[[str], Engine]
     identity: IdentityProvider
@@ -272,3 +287,4 @@ class World:
     clock: Clock
     detector: Detector
     runs: Callable[[], Sequence[RunStore]]
+    native: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Strict decoding of the YAML that people write: ``nbgov.yaml`` and ``policy.yaml``.
+"""Strict decoding of the YAML that people write: ``nbgov.yaml``, ``policy.yaml``, catalogs.
 
 A document decodes into a frozen dataclass or raises one :class:`~nbgov.errors.ConfigInvalid` that
 names the first wrong place. An unknown key, a duplicate key and a wrong type are errors: a setting
@@ -34,7 +34,14 @@ def adapter(shape: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cast("Any", shape))
 
 
-def decode(text: str, shape: type[T], *, document: str, code: str) -> T:
+def decode(
+    text: str,
+    shape: type[T],
+    *,
+    document: str,
+    code: str,
+    chars_max: int = DOCUMENT_CHARS_MAX,
+) -> T:
     """Decode a YAML document.
 
     Args:
@@ -42,13 +49,14 @@ def decode(text: str, shape: type[T], *, document: str, code: str) -> T:
         shape: A dataclass whose ``__pydantic_config__`` forbids extra keys.
         document: The file's name, for messages.
         code: Error code of a document that does not decode.
+        chars_max: How long the document may be.
 
     Raises:
         ConfigInvalid: The document is not YAML, or does not have the shape.
     """
-    if len(text) > DOCUMENT_CHARS_MAX:
+    if len(text) > chars_max:
         raise ConfigInvalid(
-            f"{document} is larger than {DOCUMENT_CHARS_MAX:,} characters.",
+            f"{document} is larger than {chars_max:,} characters.",
             code=code,
             next_step="split it, or remove what is not configuration",
         )
@@ -125,7 +133,7 @@ def explain(
         f"{document} does not decode at {where}.",
         code=code,
         why=first["msg"].removeprefix("Value error, "),
-        next_step="see docs/reference/config.md and docs/reference/policy.md for the format",
+        next_step="see docs/reference/config.md, policy.md and catalog.md for the formats",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,14 +14,20 @@ from hypothesis import HealthCheck, settings
 
 # A developer's own settings would make a test pass or fail by machine. Products read theirs when
 # they are imported, so all this happens before any test module is.
+# NBGOV_WORLDS only says how long `make test-worlds` goes on.
 for name in [n for n in os.environ if n.startswith(("NBGOV_", "MLFLOW_", "PG"))]:
-    del os.environ[name]
+    if name != "NBGOV_WORLDS":
+        del os.environ[name]
 os.environ |= {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "agg",
     "TZ": "UTC",
 }
+
+# A shell starts a job in the background with SIGINT ignored, and Ctrl-C would then stop nothing here
+# nor in any process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A time limit per example fails on a busy machine and says nothing about the code.
 settings.register_profile(

@@ -5,10 +5,12 @@ aware UTC datetimes, digests are ``bytes`` named ``*_digest``, counts are plain 
 class that is not a plain value is :class:`Result`, the open end of an Arrow stream.
 """
 
+from nbgov.model.catalog import Catalog, Column, ColumnName, Effect, Table, TableName
 from nbgov.model.decision import (
     Approval,
     ApprovalQuorum,
     ApprovalState,
+    ByteLimit,
     Clearance,
     ColumnMask,
     ContentMask,
@@ -19,6 +21,7 @@ from nbgov.model.decision import (
     RowLimit,
     Verdict,
     Vote,
+    WriteLimit,
 )
 from nbgov.model.record import (
     DatasetVersion,
@@ -29,33 +32,28 @@ from nbgov.model.record import (
     Run,
     RunInput,
 )
-from nbgov.model.request import (
+from nbgov.model.request import Principal, Request
+from nbgov.model.result import Result, Summary
+from nbgov.model.statement import (
+    Action,
     BindMarker,
-    Catalog,
-    Column,
-    ColumnName,
-    Effect,
     EngineOpinion,
     Finding,
+    Flow,
+    Influence,
     OutputColumn,
-    Principal,
-    Request,
     Span,
     Statement,
-    Table,
-    TableName,
     TableUse,
-)
-from nbgov.model.result import (
-    Result,
-    Summary,
 )
 
 __all__ = [
+    "Action",
     "Approval",
     "ApprovalQuorum",
     "ApprovalState",
     "BindMarker",
+    "ByteLimit",
     "Catalog",
     "Clearance",
     "Column",
@@ -68,6 +66,8 @@ __all__ = [
     "Effect",
     "EngineOpinion",
     "Finding",
+    "Flow",
+    "Influence",
     "MaskKind",
     "Obligation",
     "OutputColumn",
@@ -89,4 +89,5 @@ __all__ = [
     "TableUse",
     "Verdict",
     "Vote",
+    "WriteLimit",
 ]

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nbgov.model.request import BindMarker, ColumnName, Effect, Statement, TableName
+from nbgov.model.catalog import ColumnName, TableName
+from nbgov.model.statement import BindMarker, Statement
 
 
 class MaskKind(enum.StrEnum):
-    """How a masked column reads. Strictest first: where two masks meet, the earlier one wins."""
+    """How a masked column reads. Strictest first: where two masks meet, the earlier one wins.
+
+    ``TOKEN`` is a keyed pseudonym, equal for equal values on every engine
+    (:mod:`nbgov.core.pseudonym`): joins survive, and equality and frequency show.
+    """
 
     NULL = "null"
     REDACT = "redact"
+    TOKEN = "token"  # noqa: S105  # The name of a mask, not a secret.
     YEAR = "year"
     PARTIAL = "partial"
 
@@ -40,6 +46,20 @@ class RowFilter:
 @dataclass(frozen=True, slots=True)
 class RowLimit:
     """Rows that are delivered at most."""
+
+    rows_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ByteLimit:
+    """Bytes of Arrow data that are delivered at most; more is an error, not a shorter answer."""
+
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLimit:
+    """Rows that a write may change; one that changes more is rolled back."""
 
     rows_max: int
 
@@ -70,7 +90,9 @@ class ApprovalQuorum:
     votes_min: int = 1
 
 
-Obligation = ColumnMask | RowFilter | RowLimit | ContentMask | ApprovalQuorum
+Obligation = (
+    ColumnMask | RowFilter | RowLimit | ByteLimit | WriteLimit | ContentMask | ApprovalQuorum
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +171,7 @@ class Approval:
             values.
         requester: The principal who asked.
         quorums: Every approval that the decision asked for.
-        effect: What the statement does.
+        verb: What the statement does, such as ``UPDATE``.
         tables: The tables it touches, for the voter.
         requested_at, expires_at: When it was asked, and after which moment it clears nothing.
         votes: Votes so far.
@@ -163,7 +185,7 @@ class Approval:
     binds: str
     requester: str
     quorums: tuple[ApprovalQuorum, ...]
-    effect: Effect
+    verb: str
     tables: tuple[str, ...]
     requested_at: datetime
     expires_at: datetime
@@ -181,6 +203,15 @@ class Clearance:
         marker_spans: Where the markers stand in ``sql``, for engines with another marker style.
         is_read: Run in a read-only transaction; otherwise commit once.
         rows_max: Stop after so many rows, or ``None``.
+        bytes_max: Fail after so many bytes of Arrow data, or ``None``.
+        written_max: Roll a write back that changes more rows than this, or ``None``.
+        masked: Base columns of which no value may arrive as it is stored. A backend whose server
+            tells where a result column comes from refuses one of these before the first row.
+        masked_types: For every output that shows a masked column as it is, the declared type of
+            that column; an empty text for any other. Empty where the outputs are not known. A
+            product that finds types in values needs it, as a mask may leave none.
+        is_sensitive: Whether the statement comes near protected data, so that an error tells no
+            more than its kind.
     """
 
     sql: str
@@ -188,3 +219,8 @@ class Clearance:
     marker_spans: tuple[BindMarker, ...]
     is_read: bool
     rows_max: int | None = None
+    bytes_max: int | None = None
+    written_max: int | None = None
+    masked: frozenset[ColumnName] = frozenset()
+    masked_types: tuple[str, ...] = ()
+    is_sensitive: bool = False

@@ -17,6 +17,7 @@ class RecordKind(enum.StrEnum):
     INTERRUPTED = "interrupted"
     VOTE = "vote"
     REPAIR = "repair"
+    ADMIN = "admin"
 
 
 def kept() -> Any:
@@ -50,18 +51,22 @@ class Record:
     connection: str | None = kept()
     dialect: str | None = kept()
     verb: str | None = kept()
-    effect: str | None = kept()
+    effects: tuple[str, ...] | None = kept()
     statement: str | None = kept()
     statement_mac: str | None = digested()
     binds_mac: str | None = digested()
     tables: tuple[str, ...] | None = kept()
     columns: tuple[str, ...] | None = kept()
+    functions: tuple[str, ...] | None = kept()
+    plan: str | None = kept()
     decision: str | None = kept()
     status: str | None = kept()
     code: str | None = kept()
     rules: tuple[str, ...] | None = kept()
     obligations: tuple[str, ...] | None = kept()
     policy: str | None = kept()
+    policy_revision: str | None = kept()
+    decided_at: datetime | None = field(default=None, metadata={"audit": "keep"})
     ticket: str | None = kept()
     voters: tuple[str, ...] | None = kept()
     rows_read: int | None = kept()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nbgov.model.decision import Decision
     from nbgov.model.record import DatasetVersion, Delivery, Receipt
-    from nbgov.model.request import Statement
+    from nbgov.model.statement import Statement
 
 # pandas' nullable twins of Arrow's integer and boolean types, by pandas' own names.
 NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean")

@@ -160,6 +160,7 @@ def test_every_field_is_kept_as_declared():
     """Filling each optional field of a record adds just that field, in clear or as a digest."""
     samples = {
         "int": 3,
+        "datetime": AT,
         "str": "text",
         "tuple[str, ...]": ("a", "b"),
         "Mapping[str, str]": {"a": "b"},

@@ -83,7 +83,7 @@ ATTEMPT = record(
     connection="warehouse",
     dialect="duckdb",
     verb="SELECT",
-    effect="read",
+    effects=["read"],
     statement="SELECT ? FROM flights WHERE month = :m",
     statement_mac="0f" * 32,
     binds_mac="a1" * 32,
