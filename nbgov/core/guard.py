@@ -1,8 +1,9 @@
 """What no statement may do, whoever asks.
 
 The guard knows statements and nothing else: not the principal, not the policy, not the database.
-Every rule has a code that stays, and a page under ``docs/reference/rules``. Cases are in
-``tests/cases/guard``.
+Every rule has a code that stays, and a page under ``docs/reference/rules``. Together the rules
+leave queries, writes to named rows, and DDL that only adds; everything else has a finding. Cases
+are in ``tests/cases/guard``.
 """
 
 from __future__ import annotations
@@ -10,39 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nbgov.model import Effect, Finding, Statement
+from nbgov.model import Action, Effect, Finding, Statement
 
-# Functions that are known to do nothing but compute, by sqlglot's canonical name or as written. A
-# name that is not here is denied: a function can write, sleep, read files or run SQL, and no parser
-# sees it.
-PURE_FUNCTIONS = frozenset(
-    """
-    abs acos age aggregate any_value approx_distinct approx_quantile arg_max arg_min array
-    array_agg array_length array_size asin atan atan2 avg between bit_length ceil ceiling cast case
-    cbrt char_length character_length chr coalesce concat concat_ws contains corr cos cot count
-    count_if covar_pop covar_samp cume_dist current_date current_time current_timestamp date
-    date_add date_from_parts date_diff date_format date_part date_sub date_trunc datediff day
-    day_of_month day_of_week day_of_year dayname dayofmonth dayofweek dayofyear decode degrees
-    dense_rank datetime ends_with epoch exists exp explode exploding_generate_series extract first
-    first_value floor format generate_series greatest group_concat hash hex hour if ifnull ilike
-    initcap instr in is_inf is_nan isfinite isinf isnan json json_array_length json_build_object
-    json_extract json_extract_path_text json_extract_scalar json_extract_string
-    jsonb_array_elements julianday kurtosis lag last last_day last_value lcase lead least left
-    length levenshtein like ln lag list list_value log log10 log2 logical_and logical_or lower lpad
-    ltrim mad make_interval max max_by md5 median min_by minute min mod mode month monthname
-    nth_value now ntile nullif octet_length overlay pad percent_rank percentile_cont
-    percentile_disc pi position pow power printf product quantile quantile_cont quantile_disc
-    quarter radians rand random rank regexp_extract regexp_full_match regexp_like regexp_matches
-    regexp_replace regr_slope repeat replace reverse right round row_number row_to_json rpad rtrim
-    safe_divide second sha256 sha2 sign sin skewness split split_part sqrt starts_with stddev
-    stddev_pop stddev_samp str_position str_to_date str_to_time strftime string_agg strip_accents
-    strpos strptime struct substr substring substring_index sum tan time_to_str time_to_unix
-    timestamp timestamp_add timestamp_diff timestamp_trunc to_char to_date to_days to_timestamp
-    total translate trim trunc truncate try_cast try_strptime ts_or_ds_to_date typeof ucase unicode
-    unix_to_time unnest upper ts_or_ds_to_timestamp var_pop var_samp variance variance_pop week
-    weekday weekofyear width_bucket xor year
-    """.split()
-)
+PLAIN_VERBS = {"DELETE", "EXPLAIN", "INSERT", "MERGE", "SELECT", "UPDATE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,38 +54,108 @@ def check(statement: Statement, rules: Mapping[str, Rule] | None = None) -> tupl
 
 
 def changes_structure(statement: Statement) -> str | None:
-    """DDL, such as DROP, TRUNCATE, ALTER and CREATE."""
-    if statement.effect is not Effect.DDL:
+    """DDL that takes something away or replaces it, such as DROP, TRUNCATE and most of ALTER."""
+    if not does(statement, Effect.DDL) or "additive" in statement.traits:
         return None
-    named = ", ".join(str(use.table) for use in statement.tables)
-    return f"{statement.verb} changes what the database holds" + (f": {named}" if named else "")
+    return f"{statement.verb} changes what the database holds{on_tables(statement)}"
 
 
 def is_not_a_query(statement: Statement) -> str | None:
-    """A statement that is neither a query nor a plain INSERT, UPDATE or DELETE."""
-    if statement.effect is not Effect.UNKNOWN:
+    """A statement of a kind that nbgov does not know."""
+    if statement.effects and not does(statement, Effect.UNKNOWN):
         return None
-    if statement.verb in {"BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "END", "ABORT"}:
-        return f"{statement.verb} controls the transaction, which nbgov owns"
     return f"{statement.verb} is not a statement that nbgov runs"
 
 
 def writes_without_where(statement: Statement) -> str | None:
     """UPDATE or DELETE that names no rows."""
-    return f"{statement.verb} has no WHERE" if "no-where" in statement.traits else None
+    if not has_trait(statement, "no-where"):
+        return None
+    return f"{changes(statement)} has no WHERE, and would reach every row"
 
 
 def writes_everything(statement: Statement) -> str | None:
-    """UPDATE or DELETE whose WHERE is true for every row."""
-    if "always-true-where" not in statement.traits:
+    """UPDATE or DELETE whose WHERE picks no rows: it is true for all, or does not look at them."""
+    if not has_trait(statement, "always-true-where"):
         return None
-    return f"the WHERE of {statement.verb} is true for every row"
+    return f"the WHERE of {changes(statement)} does not pick rows: it lets every row through"
 
 
 def calls_unknown_function(statement: Statement) -> str | None:
     """A function that is not known to be free of side effects."""
-    unknown = sorted(statement.functions - PURE_FUNCTIONS)
+    called = statement.functions.items()
+    unknown = sorted(name for name, effect in called if effect is not Effect.READ)
     return f"it calls {', '.join(unknown)}, not known to be free of effects" if unknown else None
+
+
+def changes_rights(statement: Statement) -> str | None:
+    """A change of roles, grants, owners or row security."""
+    if not does(statement, Effect.DCL):
+        return None
+    return f"{statement.verb} changes who may do what{on_tables(statement)}"
+
+
+def controls_session(statement: Statement) -> str | None:
+    """A change of settings, transactions, cursors or locks."""
+    if not does(statement, Effect.SESSION):
+        return None
+    return f"{statement.verb} controls the session or its transaction, which nbgov owns"
+
+
+def leaves_database(statement: Statement) -> str | None:
+    """Reading or writing files, starting programs, reaching other databases, loading code."""
+    if not does(statement, Effect.FILE):
+        return None
+    return f"{statement.verb} reaches outside the database{on_tables(statement)}"
+
+
+def runs_text(statement: Statement) -> str | None:
+    """Running text or code that is not part of the statement."""
+    if not does(statement, Effect.EXEC):
+        return None
+    return f"{statement.verb} runs text that is not part of the statement"
+
+
+def works_on_server(statement: Statement) -> str | None:
+    """Maintenance of more than one named table, and control of the server."""
+    if not does(statement, Effect.MAINTENANCE) or "additive" in statement.traits:
+        return None
+    return f"{statement.verb} works on the server or its storage{on_tables(statement)}"
+
+
+def deletes_by_branch(statement: Statement) -> str | None:
+    """MERGE that deletes what its source does or does not hold."""
+    if not has_trait(statement, "merge-deletes"):
+        return None
+    return f"a branch of {statement.verb} deletes rows{on_tables(statement)}"
+
+
+def does(statement: Statement, effect: Effect) -> bool:
+    """Whether a statement has an effect by itself.
+
+    One that a query or a plain write has through a function is that function's, and has a finding
+    of its own, :func:`calls_unknown_function`, which names it.
+    """
+    through = statement.verb in PLAIN_VERBS and effect in statement.functions.values()
+    return effect in statement.effects and not through
+
+
+def has_trait(statement: Statement, trait: str) -> bool:
+    """Whether a trait of what it writes counts. ``EXPLAIN`` alone writes nothing."""
+    return trait in statement.traits and statement.plan != "plan"
+
+
+def changes(statement: Statement) -> str:
+    """What a write does to which tables, for people."""
+    written = [u for u in statement.tables if u.action in {Action.UPDATE, Action.DELETE}]
+    named = dict.fromkeys(f"{use.action.value.upper()} of {use.table}" for use in written)
+    return ", ".join(named) or statement.verb
+
+
+def on_tables(statement: Statement) -> str:
+    """The tables that a statement names, for people."""
+    named = dict.fromkeys(str(use.table) for use in statement.tables)
+    return f": {', '.join(named)}" if named else ""
 
 
 RULES: Mapping[str, Rule] = {
@@ -125,5 +166,20 @@ RULES: Mapping[str, Rule] = {
         Rule("G103", "write without WHERE", writes_without_where, "name the rows with WHERE"),
         Rule("G104", "WHERE is always true", writes_everything, "name the rows with WHERE"),
         Rule("G105", "unknown function", calls_unknown_function, "use a standard function instead"),
+        Rule("G106", "changes rights", changes_rights, "ask the people who grant access"),
+        Rule(
+            "G107", "controls the session", controls_session,
+            "leave it out: nbgov opens and ends the transaction of each statement",
+        ),
+        Rule(
+            "G108", "leaves the database", leaves_database,
+            "use SELECT and keep the result in a data frame",
+        ),
+        Rule("G109", "runs other text", runs_text, "write out the statement that it would run"),
+        Rule("G110", "works on the server", works_on_server, "ask a platform engineer"),
+        Rule(
+            "G111", "MERGE deletes", deletes_by_branch,
+            "delete with DELETE ... WHERE, as a statement of its own",
+        ),
     )
-}
+}  # fmt: skip

@@ -9,12 +9,15 @@ unmasked.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from sqlglot import exp
 
 from nbgov.errors import Denied, RequestInvalid
-from nbgov.model import Catalog, Span, Table
+from nbgov.model import Catalog, Span, Table, TableName
+
+# Engines that take names for one that differ by the case of ASCII letters.
+CASELESS = {"duckdb", "sqlite"}
 
 
 def not_understood(why: str, next_step: str = "write it in plainer SQL") -> Denied:
@@ -39,27 +42,33 @@ def same(left: str, right: str, dialect: str) -> bool:
     return left == right if dialect == "postgres" else left.lower() == right.lower()
 
 
-def base_tables(tree: exp.Expr) -> Iterator[exp.Table]:
-    """Every mention of a relation that no enclosing ``WITH`` defines.
+def base_tables(tree: exp.Expr, dialect: str) -> Iterator[exp.Table]:
+    """Every mention of a relation by its name that no enclosing ``WITH`` defines.
 
     Raises:
-        Denied: A recursive common table expression hides a relation of its own name, or the mention
-            is not a plain name.
+        Denied: Whether it does is not certain.
     """
     for mention in tree.find_all(exp.Table):
-        if not isinstance(mention.this, exp.Identifier):
-            raise not_understood(
-                "it reads from a function instead of a table",
-                "read a table or view; a file is loaded by a platform engineer",
-            )
-        if mention.args.get("db") is None and is_common_table(mention):
-            continue
-        yield mention
+        if isinstance(mention.this, exp.Identifier) and not (
+            is_dual(mention, dialect) or is_common_table(mention, dialect)
+        ):
+            yield mention
 
 
-def is_common_table(mention: exp.Table) -> bool:
-    """Whether an unqualified relation name is a common table expression in scope."""
-    name = mention.name.lower()
+def is_dual(mention: exp.Table, dialect: str) -> bool:
+    """Whether a relation is the word of MySQL that stands for none."""
+    is_word = mention.this.name.upper() == "DUAL" and not mention.this.args.get("quoted")
+    return dialect == "mysql" and is_word and mention.args.get("db") is None
+
+
+def is_common_table(mention: exp.Table, dialect: str) -> bool:
+    """Whether a relation name is a common table expression in scope.
+
+    Raises:
+        Denied: The names differ in a way that not every engine sees.
+    """
+    if mention.args.get("db") is not None:
+        return False
     child: exp.Expr = mention
     parent = mention.parent
     while parent is not None:
@@ -71,10 +80,28 @@ def is_common_table(mention: exp.Table) -> bool:
             position = next(i for i, cte in enumerate(parent.expressions) if cte is child)
             is_recursive = parent.args.get("recursive")
             visible = parent.expressions if is_recursive else parent.expressions[:position]
-        if any(name == expression.alias.lower() for expression in visible):
+        if any(is_named_as(mention.this, cte.args["alias"].this, dialect) for cte in visible):
             return True
         child, parent = parent, parent.parent
     return False
+
+
+def is_named_as(mention: exp.Expr, defined: exp.Expr, dialect: str) -> bool:
+    """Whether a relation name is that of a common table expression.
+
+    Raises:
+        Denied: The names differ by the case of letters that the engine may tell apart.
+    """
+    left, right = fold(mention, dialect), fold(defined, dialect)
+    if left == right or left.lower() != right.lower():
+        return left == right
+    # Security: a name that is taken for an expression and is a table would be read unmasked.
+    if dialect in CASELESS and left.isascii() and right.isascii():
+        return True
+    raise not_understood(
+        "a relation has the name of a common table expression in other letters",
+        "write both names the same way",
+    )
 
 
 def resolve(mention: exp.Table, catalog: Catalog) -> Table:
@@ -84,15 +111,27 @@ def resolve(mention: exp.Table, catalog: Catalog) -> Table:
         RequestInvalid: The catalog holds no such table. The message is the same for a table that is
             hidden from the principal.
     """
+    found = find_table(mention, catalog)
+    if found is None:
+        raise unknown_table(mention.sql(dialect=catalog.dialect), catalog)
+    return found
+
+
+def find_table(mention: exp.Table, catalog: Catalog) -> Table | None:
+    """The base table that a mention means, or ``None`` where the catalog holds no such table."""
     dialect = catalog.dialect
     schema_part = mention.args.get("db")
     schema = fold(schema_part, dialect) if schema_part is not None else catalog.default_schema
     name = fold(mention.this, dialect)
-    if mention.args.get("catalog") is None:
-        for table in catalog.tables.values():
-            if same(table.name.name, name, dialect) and same(table.name.schema, schema, dialect):
-                return table
-    raise unknown_table(mention.sql(dialect=dialect), catalog)
+    if mention.args.get("catalog") is not None:
+        return None
+    exact = catalog.tables.get(TableName(schema, name))
+    if exact is not None:
+        return exact
+    for table in catalog.tables.values():
+        if same(table.name.name, name, dialect) and same(table.name.schema, schema, dialect):
+            return table
+    return None
 
 
 def unknown_table(written: str, catalog: Catalog) -> RequestInvalid:
@@ -135,35 +174,21 @@ def qualifier_spans(tree: exp.Expr) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def check_columns(tree: exp.Expr, tables: Iterable[Table], dialect: str) -> None:
-    """Refuse a column that neither the tables nor the statement itself define.
-
-    Raises:
-        RequestInvalid: With the nearest column name that exists.
-    """
-    known = {column.name for table in tables for column in table.columns}
-    defined = {alias.alias for alias in tree.find_all(exp.Alias)}
-    defined |= {name for alias in tree.find_all(exp.TableAlias) for name in own_names(alias)}
-    defined |= {table.name for table in tree.find_all(exp.Table)}
-    defined |= {name.name for f in tree.find_all(exp.Lambda) for name in f.expressions}
-    folded = {name.lower() for name in known | defined}
-    for column in tree.find_all(exp.Column):
-        if isinstance(column.this, exp.Star):
-            continue
-        if fold(column.this, dialect).lower() not in folded:
-            near = difflib.get_close_matches(column.name, sorted(known), n=1)
-            raise RequestInvalid(
-                f"There is no column {column.name!r} in the tables of this statement.",
-                code="unknown-column",
-                why="" if near else "text values go in single quotes, names in double quotes",
-                next_step=f"did you mean {near[0]!r}?"
-                if near
-                else "list the columns: nbgov catalog",
-            )
+def unknown_column(name: str, catalog: Catalog) -> RequestInvalid:
+    """The error for a column that no relation in scope has, with the nearest that exists."""
+    known = {column.name for table in catalog.tables.values() for column in table.columns}
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return RequestInvalid(
+        f"There is no column {name!r} in the tables of this statement.",
+        code="unknown-column",
+        why="" if near else "text values go in single quotes, names in double quotes",
+        next_step=f"did you mean {near[0]!r}?" if near else "list the columns: nbgov catalog",
+    )
 
 
-def own_names(alias: exp.TableAlias) -> Iterator[str]:
-    """The names that a table alias defines: its own and its column list."""
-    yield alias.name
-    for column in alias.args.get("columns") or []:
-        yield column.name
+def function_name(node: exp.Expr) -> str:
+    """The lower-case name of a function, as the parser calls it."""
+    name = node.name if isinstance(node, exp.Anonymous) else ""
+    if not name and isinstance(node, exp.Func):
+        name = node.sql_name().replace("J_S_O_N_", "JSON_")
+    return name.lower()

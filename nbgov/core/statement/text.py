@@ -7,6 +7,8 @@ that binds, budgets and redaction can never disagree about it.
 from __future__ import annotations
 
 import datetime
+import functools
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,12 +17,19 @@ import sqlglot
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from nbgov.core.statement.budget import check_work
 from nbgov.errors import Denied, RequestInvalid
 from nbgov.model import BindMarker, Span
 
 STATEMENT_CHARS_MAX = 65_536
 STATEMENT_DEPTH_MAX = 200
 BIND_LIST_MAX = 10_000
+# A NUL, and half of a surrogate pair: no database can be sent either.
+NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
+# Texts whose tokens are kept: one request asks for the tokens of the same few texts many times.
+TOKENIZED_MAX = 64
+# Engines that take /*! ... */ for the plain comment that it looks like.
+PLAIN_COMMENTS = {"duckdb", "postgres", "sqlite"}
 
 SCALARS = (bool, int, float, str, bytes, Decimal, datetime.date, datetime.time)
 OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
@@ -36,21 +45,27 @@ LITERALS = {
 }  # fmt: skip
 
 
-def tokenize(sql: str, dialect: str) -> list[Token]:
-    """The tokens of a text that is within budget.
+@functools.lru_cache(maxsize=TOKENIZED_MAX)
+def tokenize(sql: str, dialect: str) -> tuple[Token, ...]:
+    """The tokens of a text that is within budget. Nobody may change them: they are shared.
 
     Raises:
         RequestInvalid: The text is empty, too long, nested too deep, or not lexable.
         Denied: The text holds a comment that MySQL and MariaDB would execute.
     """
-    if len(sql) > STATEMENT_CHARS_MAX or "\0" in sql:
+    if len(sql) > STATEMENT_CHARS_MAX or NO_CHARACTER.search(sql):
         raise RequestInvalid(
             f"The statement is longer than {STATEMENT_CHARS_MAX:,} characters, or holds a NUL.",
             code="statement-too-large",
             next_step="bind long values as :name instead of writing them into the text",
         )
     try:
-        tokens = sqlglot.Dialect.get_or_raise(dialect).tokenize(sql)
+        lexer = sqlglot.Dialect.get_or_raise(dialect)
+        tokens = lexer.tokenize(sql)
+        if len(tokens) > 1 and tokens[0].token_type in lexer.tokenizer_class.COMMANDS:
+            # What stands behind EXPLAIN is a statement, not one long string.
+            start = tokens[0].end + 1
+            tokens = [tokens[0], *lexer.tokenize(" " * start + sql[start:])]
     except TokenError:
         raise RequestInvalid(
             "The statement could not be read.",
@@ -72,16 +87,48 @@ def tokenize(sql: str, dialect: str) -> list[Token]:
                 code="statement-too-large",
                 next_step="break it up with common table expressions",
             )
+    check_work(tokens)
     # Security: MySQL and MariaDB run the text of /*! ... */ comments, which every parser here
     # drops.
-    if any(c.lstrip().startswith(("!", "M!")) for t in tokens for c in t.comments):
-        raise Denied(
-            "Denied: the statement holds an executable comment (/*! ... */).",
-            code="not-understood",
-            why="the database would run text that nbgov cannot check",
-            next_step="remove the comment",
-        )
-    return tokens
+    if dialect not in PLAIN_COMMENTS and any(
+        c.lstrip().startswith(("!", "M!")) for t in tokens for c in t.comments
+    ):
+        raise executable_comment()
+    return tuple(tokens)
+
+
+def executable_comment() -> Denied:
+    """The error of a text that holds a comment which only some servers run."""
+    return Denied(
+        "Denied: the statement holds an executable comment (/*! ... */).",
+        code="not-understood",
+        why="the database would run text that nbgov cannot check",
+        next_step="remove the comment",
+    )
+
+
+def split(sql: str, dialect: str) -> tuple[str, ...]:
+    """The statements of a text, each as its own text. A text of one statement stays as it is.
+
+    Raises:
+        RequestInvalid: The text cannot be read, or holds no statement.
+
+    Example:
+        >>> split("SELECT 1; SELECT ';' -- done", "duckdb")
+        ('SELECT 1', "SELECT ';'")
+    """
+    tokens = tokenize(sql, dialect)
+    groups: list[tuple[int, int]] = []
+    is_open = False
+    for token in tokens:
+        if token.token_type is TokenType.SEMICOLON:
+            is_open = False
+        elif is_open:
+            groups[-1] = (groups[-1][0], token.end + 1)
+        else:
+            groups.append((token.start, token.end + 1))
+            is_open = True
+    return (sql,) if len(groups) == 1 else tuple(sql[start:end] for start, end in groups)
 
 
 def find_binds(sql: str, dialect: str) -> tuple[BindMarker, ...]:
@@ -153,12 +200,25 @@ def splice(sql: str, edits: Sequence[tuple[Span, str]]) -> str:
     return "".join([*pieces, sql[position:]])
 
 
-def blank(sql: str, markers: Sequence[BindMarker]) -> str:
-    """The text with every marker as ``?``, padded so that every position stays.
+def placed(tokens: Sequence[Token], markers: Sequence[BindMarker]) -> list[Token]:
+    """The tokens with every marker as one placeholder, at its place.
 
     A colon means other things too, such as an alias in DuckDB; a question mark parses everywhere.
     """
-    return splice(sql, [(m.span, "?".ljust(m.span.end - m.span.start)) for m in markers])
+    starts = {marker.span.start for marker in markers}
+    result: list[Token] = []
+    is_name = False
+    for token in tokens:
+        if is_name:
+            is_name = False
+        elif token.start in starts:
+            is_name = True
+            result.append(
+                Token(TokenType.PLACEHOLDER, "?", token.line, token.col, token.start, token.end, [])
+            )
+        else:
+            result.append(token)
+    return result
 
 
 def neutralise(sql: str, markers: Sequence[BindMarker]) -> str:
