@@ -298,7 +298,7 @@ def test_a_decision_can_be_replayed() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("effect: permit", "efect: permit"), "did you mean 'effect'"),
+        (("effect: permit", "effectt: permit"), "did you mean 'effect'"),
         (("id: readers-read", "id: analysts-read"), "twice"),
         (("on: [\"wh.main.*\"]", "on: []"), "never match"),
         (("on: [\"wh.main.*\"]", "on: [\"wh.main\"]"), "wrong number of parts"),
@@ -329,7 +329,7 @@ def test_a_pattern_stays_within_its_part() -> None:
 
 def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
-    assert set(schema()["properties"]) == {"version", "rules", "tags", "content"}
+    assert set(schema()["properties"]) == {"version", "rules", "tags", "functions", "content"}
 
 
 def test_findings_are_all_named() -> None:

@@ -8,59 +8,80 @@ matches adds its obligations, so that one more permit can never loosen a mask. C
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from fnmatch import translate
 
-from nbgov.core.policy.document import (
-    FILE_NAME,
-    PUBLIC,
-    Policy,
-    Rule,
-    is_on,
-    parse,
-    resource_name,
-    schema,
-)
+from nbgov.core.policy.conditions import Context
+from nbgov.core.policy.document import FILE_NAME, PUBLIC, Policy, Rule, parse, schema
+from nbgov.core.policy.obligations import gather, is_named, reported
+from nbgov.core.policy.patterns import TableMatcher, pattern, resource_name
+from nbgov.core.policy.question import Question
+from nbgov.core.policy.refusals import every_column, refusals
 from nbgov.model import (
-    ApprovalQuorum,
+    Action,
     Catalog,
-    ColumnMask,
     ColumnName,
-    ContentMask,
     Decision,
     Effect,
     Finding,
-    MaskKind,
-    Obligation,
     Principal,
-    RowFilter,
-    RowLimit,
     Statement,
-    Table,
+    TableName,
     TableUse,
 )
 
-__all__ = ["FILE_NAME", "PUBLIC", "Policy", "decide", "parse", "schema", "visible"]
+__all__ = [
+    "FILE_NAME",
+    "PUBLIC",
+    "Context",
+    "Policy",
+    "decide",
+    "parse",
+    "reported",
+    "schema",
+    "visible",
+]
 
-STRICTNESS = tuple(MaskKind)
+NO_CONTEXT = Context()
+TAG_IT = "tag the columns of the view in policy.yaml, with public where nothing is hidden"
+DECLASSIFY_IT = "read the base table, or ask the owner of policy.yaml to declare the view public"
 
 
 def visible(policy: Policy, principal: Principal, connection: str, catalog: Catalog) -> Catalog:
-    """The part of a catalog that some rule lets the principal touch; the rest reads as absent."""
-    rules = [
-        rule
+    """The part of a catalog that some rule lets the principal touch; the rest reads as absent.
+
+    Functions that the policy registers count as free of effects. Conditions are left out of
+    account: they decide whether a statement may run, not which names it may use.
+    """
+    matcher = TableMatcher(
+        text
         for rule in policy.document.rules
         if rule.effect == "permit" and any(rule.concerns(principal, a) for a in rule.actions)
-    ]
+        for text in rule.on
+    )
+    tables = {
+        name: table
+        for name, table in catalog.tables.items()
+        if matcher.matches(resource_name(connection, name), (c.name for c in table.columns))
+    }
+    return replace(
+        catalog,
+        tables=tables,
+        functions=registered(policy, connection, catalog),
+        is_whole=catalog.is_whole and len(tables) == len(catalog.tables),
+    )
 
-    def is_visible(table: Table) -> bool:
-        names = (resource_name(connection, table.name, column.name) for column in table.columns)
-        return any(rule.covers(name) for name in names for rule in rules)
 
-    return replace(catalog, tables={n: t for n, t in catalog.tables.items() if is_visible(t)})
+def registered(policy: Policy, connection: str, catalog: Catalog) -> dict[str, Effect]:
+    """The functions that people have defined, those that the policy vouches for as reads."""
+    patterns = [pattern(text).table for text in policy.document.functions.read]
+
+    def effect(name: str, known: Effect) -> Effect:
+        schema_name, _, bare = name.rpartition(".")
+        full = resource_name(connection, TableName(schema_name, bare))
+        return Effect.READ if any(one.fullmatch(full) for one in patterns) else known
+
+    return {name: effect(name, known) for name, known in catalog.functions.items()}
 
 
 def decide(
@@ -71,6 +92,7 @@ def decide(
     *,
     catalog: Catalog,
     findings: tuple[Finding, ...] = (),
+    context: Context = NO_CONTEXT,
 ) -> Decision:
     """Permit or deny a statement.
 
@@ -85,229 +107,162 @@ def decide(
         catalog: What the connection holds; masks and filters extend to every column of a table
             read.
         findings: What the guard reports; any finding is a deny.
+        context: The circumstances, as the record states them.
 
     Returns:
         The decision with its obligations, the rules that determined it and the policy's digest.
     """
     if findings:
-        first = findings[0]
         return Decision(
             is_permitted=False,
             rules=tuple(finding.code for finding in findings),
             reason="; ".join(finding.message for finding in findings),
-            next_step=first.next_step,
+            next_step=findings[0].next_step,
             code="denied-by-guard",
             policy_digest=policy.digest,
         )
+    question = Question(policy, connection, catalog, principal, statement, context)
     matched: dict[str, Rule] = {}
-    obligations: list[Obligation] = []
-    for use in statement.tables:
-        denial = judge(policy, principal, connection, use, statement, catalog, matched)
-        denial = denial or unclassified_view(policy, connection, use, catalog)
-        if denial is not None:
-            return denial
-        obligations += table_obligations(policy, principal, connection, use, catalog)
-    if not statement.tables:
-        matched.update(reading_rules(policy, principal, connection))
-        if not matched:
-            return denied(policy, (), f"no rule permits {principal.name} to use {connection}")
-    unclassified = frozenset(
-        ColumnName(use.table, name)
-        for use in statement.tables
-        for name in use.columns
-        if not policy.tags_of(connection, ColumnName(use.table, name))
-    )
-    terms = policy.document.content
-    if terms.entities:
-        obligations.append(ContentMask(terms.entities, terms.score_min, terms.language))
-    obligations += statement_obligations(matched.values())
-    conflict = masked_read_in_write(statement, obligations)
-    if conflict is not None:
+    denial = judge(question, matched)
+    if denial is not None:
+        return denial
+    obligations = gather(question, matched.values())
+    refusal = next(refusals(question, obligations), None)
+    if refusal is not None:
         return Decision(
             is_permitted=False,
             rules=tuple(matched),
-            reason=conflict,
-            next_step="choose the rows by columns that are not masked for you",
-            code="masked-column-in-write",
+            reason=refusal.why,
+            next_step=refusal.next_step,
+            code=refusal.code,
             policy_digest=policy.digest,
         )
     return Decision(
         is_permitted=True,
-        obligations=tuple(merge(obligations)),
+        obligations=obligations,
         rules=tuple(matched),
         reason="permitted by " + ", ".join(matched),
         policy_digest=policy.digest,
-        unclassified=unclassified,
+        unclassified=frozenset(unclassified(question)),
     )
 
 
-def denied(policy: Policy, rules: tuple[str, ...], why: str) -> Decision:
+def denied(question: Question, rules: tuple[str, ...], why: str, next_step: str = "") -> Decision:
     """A deny by policy."""
     return Decision(
         is_permitted=False,
         rules=rules,
         reason=why,
-        next_step="ask for the role, or ask the owner of policy.yaml for a rule",
+        next_step=next_step or "ask for the role, or ask the owner of policy.yaml for a rule",
         code="denied-by-policy",
-        policy_digest=policy.digest,
+        policy_digest=question.policy.digest,
     )
 
 
-def judge(
-    policy: Policy,
-    principal: Principal,
-    connection: str,
-    use: TableUse,
-    statement: Statement,
-    catalog: Catalog,
-    matched: dict[str, Rule],
-) -> Decision | None:
-    """Deny one use of a table, or add the permits that it rests on to ``matched``."""
-    for action, columns, is_any_enough in needs(use, statement, catalog):
-        concerned = [r for r in policy.document.rules if r.concerns(principal, action)]
-        names = [resource_name(connection, use.table, column) for column in columns]
-        for rule in concerned:
-            if rule.effect == "forbid" and any(map(rule.covers, names)):
-                why = rule.reason or f"the rule {rule.id!r} forbids {action} on {use.table}"
-                return denied(policy, (rule.id,), why)
-        permits = [r for r in concerned if r.effect == "permit"]
-        covered = [any(r.covers(name) for r in permits) for name in names]
-        if not (any(covered) if is_any_enough else all(covered)):
-            return denied(policy, (), f"no rule permits {principal.name} to {action} {use.table}")
-        matched.update({r.id: r for r in permits if any(map(r.covers, names))})
-    return None
-
-
-def unclassified_view(
-    policy: Policy, connection: str, use: TableUse, catalog: Catalog
-) -> Decision | None:
-    """Deny a view whose columns the policy does not classify.
-
-    Masks hold for the table that is named. A view reads other tables by itself, so its own columns
-    have to say what they are; until they do, they could be masked columns under another name.
-    """
-    if catalog.tables[use.table].kind == "table":
-        return None
-    bare = [
-        c for c in sorted(use.columns) if not policy.tags_of(connection, ColumnName(use.table, c))
-    ]
-    if not bare:
-        return None
-    return replace(
-        denied(policy, (), f"{use.table} is a view, and {', '.join(bare)} carries no tag"),
-        next_step="tag the columns of the view in policy.yaml, with public where nothing is hidden",
-    )
-
-
-def needs(
-    use: TableUse, statement: Statement, catalog: Catalog
-) -> Iterator[tuple[str, list[str], bool]]:
-    """What one use of a table needs: action, columns, and whether a permit for any will do."""
-    every = [column.name for column in catalog.tables[use.table].columns]
-    if use.effect is not Effect.READ:
-        written = [c.name for c in statement.written_columns if c.table == use.table]
-        yield use.effect.value, sorted(written) or every, False
-    if use.columns:
-        yield "read", sorted(use.columns), False
-    elif use.effect is Effect.READ:
-        # SELECT count(*) names no column, yet tells how many rows there are.
-        yield "read", every, True
-
-
-def reading_rules(policy: Policy, principal: Principal, connection: str) -> dict[str, Rule]:
-    """Permits to read anything on a connection, which a statement without tables rests on."""
-    return {
-        rule.id: rule
-        for rule in policy.document.rules
-        if rule.effect == "permit"
-        and rule.concerns(principal, "read")
-        and any(is_on(connection, on) for on in rule.on)
-    }
-
-
-def table_obligations(
-    policy: Policy, principal: Principal, connection: str, use: TableUse, catalog: Catalog
-) -> Iterator[Obligation]:
-    """Masks and row filters of one table, for every column of it, read or not.
-
-    A table is read through one projection wherever it is named, so that a predicate on a masked
-    column sees the masked value.
-    """
-    for rule in policy.document.rules:
-        if rule.effect != "permit" or not rule.concerns(principal, "read"):
-            continue
-        terms = rule.obligations
-        is_covering = False
-        for column in catalog.tables[use.table].columns:
-            name = ColumnName(use.table, column.name)
-            if not rule.covers(resource_name(connection, use.table, column.name)):
-                continue
-            is_covering = True
-            for tag in policy.tags_of(connection, name):
-                for wanted, kind in terms.masks.items():
-                    if tag_pattern(wanted).fullmatch(tag):
-                        yield ColumnMask(name, kind, tag)
-        if terms.row_filter is not None and is_covering:
-            yield RowFilter(use.table, terms.row_filter)
-
-
-@functools.lru_cache(maxsize=1024)
-def tag_pattern(text: str) -> re.Pattern[str]:
-    """The matcher of a tag glob such as ``pii.*``."""
-    return re.compile(translate(text))
-
-
-def statement_obligations(rules: Iterable[Rule]) -> Iterator[Obligation]:
-    """Row limits and approvals of the rules that a permit rests on."""
-    for rule in rules:
-        terms = rule.obligations
-        if terms.row_limit is not None:
-            yield RowLimit(terms.row_limit)
-        if terms.approval is not None:
-            by = terms.approval.by
-            yield ApprovalQuorum(
-                rule=rule.id,
-                names=frozenset(by.names),
-                groups=frozenset(by.groups),
-                roles=frozenset(by.roles),
-                votes_min=terms.approval.votes,
-            )
-
-
-def masked_read_in_write(statement: Statement, obligations: Iterable[Obligation]) -> str | None:
-    """Why a write cannot keep its promises: its target cannot be read through a projection."""
-    held = list(obligations)
+def judge(question: Question, matched: dict[str, Rule]) -> Decision | None:
+    """Deny a statement, or add the permits that it rests on to ``matched``."""
+    statement, name = question.statement, question.principal.name
     for use in statement.tables:
-        if use.effect is Effect.READ:
-            continue
-        masked = {
-            o.column.name for o in held if isinstance(o, ColumnMask) and o.column.table == use.table
-        }
-        written = {c.name for c in statement.written_columns if c.table == use.table}
-        assigned = written if use.effect is Effect.UPDATE else set()
-        touched = sorted(masked & (use.columns | assigned))
-        if touched:
-            return f"{statement.verb} touches {', '.join(touched)} of {use.table}, masked for you"
-        if any(isinstance(o, RowFilter) and o.table == use.table for o in held):
-            return f"{use.table} has a row filter for you, which a {statement.verb} cannot keep"
+        denial = judge_use(question, use, matched) or judge_view(question, use)
+        if denial is not None:
+            return denial
+    is_metadata = bool(statement.system_tables) or "metadata" in statement.traits
+    if is_metadata and not question.catalog.is_whole:
+        why = f"{statement.verb} would show names of tables that are hidden from {name}"
+        return denied(question, (), why, "list what you may touch: nbgov catalog")
+    if is_metadata or not statement.tables:
+        reading = question.reading_rules()
+        if not reading:
+            return denied(question, (), f"no rule permits {name} to use {question.connection}")
+        matched.update(reading)
+    # Security: a statement that changes something is permitted on the tables that it changes, so
+    # one that names none cannot be permitted by reading rules.
+    if not statement.is_read and all(use.action is Action.READ for use in statement.tables):
+        return denied(question, (), f"{statement.verb} names no table that a rule could be about")
     return None
 
 
-def merge(obligations: Iterable[Obligation]) -> Iterator[Obligation]:
-    """The strictest mask of each column, the lowest row limit, and all else once, in order."""
-    masks: dict[ColumnName, ColumnMask] = {}
-    rest: dict[Obligation, None] = {}
-    limits: list[int] = []
-    for obligation in obligations:
-        if isinstance(obligation, ColumnMask):
-            held = masks.get(obligation.column)
-            if held is None or STRICTNESS.index(obligation.kind) < STRICTNESS.index(held.kind):
-                masks[obligation.column] = obligation
-        elif isinstance(obligation, RowLimit):
-            limits.append(obligation.rows_max)
-        else:
-            rest[obligation] = None
-    yield from (masks[column] for column in sorted(masks))
-    yield from rest
-    if limits:
-        yield RowLimit(min(limits))
+def judge_use(question: Question, use: TableUse, matched: dict[str, Rule]) -> Decision | None:
+    """Deny one use of a table, or add the permits that it rests on to ``matched``."""
+    connection = question.connection
+    for action, columns, is_any_enough in needs(question, use):
+        names = [ColumnName(use.table, column) for column in columns]
+        for rule in question.forbids(action):
+            if forbids(question, rule, action, names):
+                why = rule.reason or f"the rule {rule.id!r} forbids {action} on {use.table}"
+                return denied(question, (rule.id,), why)
+        permits = [r for r in question.permits(action) if r.covers_table(connection, use.table)]
+        covered = [any(rule.covers(connection, one) for rule in permits) for one in names]
+        if not (any(covered) if is_any_enough else all(covered)):
+            why = f"no rule permits {question.principal.name} to {action} {use.table}"
+            return denied(question, (), why)
+        matched.update(
+            {r.id: r for r in permits if any(r.covers(connection, one) for one in names)}
+        )
+    return None
+
+
+def forbids(question: Question, rule: Rule, action: str, names: list[ColumnName]) -> bool:
+    """Whether a forbid is about one of the columns, or about a base column that one shows."""
+    connection = question.connection
+    if is_named(action):
+        return any(rule.covers_table(connection, name.table) for name in names)
+    shown = set(names)
+    if action is Action.READ:
+        for name in names:
+            table = question.catalog.tables.get(name.table)
+            shown |= question.origins(table, name.name) if table is not None else set()
+    return any(rule.covers(connection, name) for name in shown)
+
+
+def needs(question: Question, use: TableUse) -> Iterator[tuple[Action, list[str], bool]]:
+    """What one use of a table needs: action, columns, and whether a permit for any will do."""
+    statement = question.statement
+    every = every_column(question, use.table)
+    # EXPLAIN of a write changes nothing; it tells about the table as a read does.
+    action = Action.READ if statement.plan == "plan" else use.action
+    if action is not Action.READ:
+        written = [c.name for c in statement.written_columns if c.table == use.table]
+        yield action, sorted(written) or every, False
+    if use.columns:
+        yield Action.READ, sorted(use.columns), False
+    elif action is Action.READ:
+        # SELECT count(*) names no column, yet tells how many rows there are.
+        yield Action.READ, every, True
+
+
+def judge_view(question: Question, use: TableUse) -> Decision | None:
+    """Deny a view that the policy cannot vouch for.
+
+    Masks hold for the table that is named, and a view reads other tables by itself. What its
+    columns show is known by its origins or by tags of its own; which rows it shows is masked by
+    nothing.
+    """
+    table = question.catalog.tables.get(use.table)
+    if table is None or table.kind == "table":
+        return None
+    if not table.is_traced:
+        columns = sorted(use.columns) or [column.name for column in table.columns]
+        names = [ColumnName(use.table, name) for name in columns]
+        bare = [n.name for n in names if not question.policy.tags_of(question.connection, n)]
+        if bare:
+            why = f"{use.table} is a {table.kind} that nbgov could not trace"
+            return denied(question, (), f"{why}, and {', '.join(bare)} carries no tag", TAG_IT)
+    choosers = question.masked_choosers(table)
+    if choosers:
+        why = f"{choosers[0]}, masked for you, chooses the rows of {use.table}"
+        return denied(question, (), why, DECLASSIFY_IT)
+    filtered = question.filtered_sources(table)
+    if filtered:
+        why = f"{use.table} shows rows of {filtered[0]}, which has a row filter for you"
+        return denied(question, (), why, f"read {filtered[0]} itself")
+    return None
+
+
+def unclassified(question: Question) -> Iterator[ColumnName]:
+    """The columns read whose values no tag classifies."""
+    for use in question.statement.tables:
+        for name in use.columns:
+            column = ColumnName(use.table, name)
+            if not question.is_classified(column):
+                yield column

@@ -1,36 +1,41 @@
-"""``policy.yaml`` as values: the shapes that it decodes into, and how its patterns match.
+"""``policy.yaml`` as values: the shapes that it decodes into, and what makes no sense in it.
 
-Decoding is strict: a rule that can never match, and a pattern with the wrong number of parts, are
-errors. What a policy means is the business of :mod:`nbgov.core.policy`. The format is described in
-``docs/reference/policy.md``.
+Decoding is strict: a rule that can never match, a pattern with the wrong number of parts, and a
+condition that does not compile are errors. What a policy means is the business of
+:mod:`nbgov.core.policy`. The format is described in ``docs/reference/policy.md``.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import translate
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from nbgov.core.policy.conditions import Condition, compile_condition
+from nbgov.core.policy.patterns import COLUMN_PARTS, covers, covers_table, pattern
 from nbgov.errors import ConfigInvalid
 from nbgov.model import ColumnName, MaskKind, Principal, TableName
 from nbgov.strict import adapter, decode
 
 FILE_NAME = "policy.yaml"
 PUBLIC = "public"
+TAGGED_COLUMNS_MAX = 200_000
 STRICT = ConfigDict(extra="forbid")
 DEFAULT_ENTITIES = (
     "CREDIT_CARD", "CRYPTO", "EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "LOCATION", "PERSON",
     "PHONE_NUMBER", "US_SSN",
 )  # fmt: skip
+TABLE = "connection.schema.table[.column]"
+COLUMN = "connection.schema.table.column"
+FUNCTION = "connection.schema.function"
 # A bare null in YAML is no text, yet it is how the mask null is written.
 Mask = Annotated[MaskKind, BeforeValidator(lambda kind: MaskKind.NULL if kind is None else kind)]
-ActionName = Literal["read", "insert", "update", "delete"]
+Limit = Annotated[int, Field(ge=1)] | None
+# Dropping a table is for nobody, so that no rule can be about it.
+ActionName = Literal["read", "insert", "update", "delete", "create", "alter", "maintain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,17 @@ class ObligationTerms:
         masks: Mask by tag pattern, for columns that carry a matching tag.
         row_filter: SQL predicate over the columns of the rule's tables.
         row_limit: Rows delivered at most.
+        byte_limit: Bytes of Arrow data delivered at most; more is an error.
+        write_limit: Rows that a write may change; one that changes more is rolled back.
         approval: Consent that is needed first.
     """
 
     __pydantic_config__ = STRICT
     masks: Mapping[str, Mask] = field(default_factory=dict)
     row_filter: str | None = None
-    row_limit: Annotated[int, Field(ge=1)] | None = None
+    row_limit: Limit = None
+    byte_limit: Limit = None
+    write_limit: Limit = None
     approval: ApprovalTerms | None = None
 
 
@@ -93,6 +102,7 @@ class Rule:
         actions: What they want to do.
         on: Patterns of ``connection.schema.table`` or ``connection.schema.table.column``.
         unless: Whom it is not about, though ``to`` names them.
+        when: A condition in CEL that must hold too, or empty.
         obligations: Conditions of a permit.
         reason: Why the rule exists, shown to the person who meets it.
     """
@@ -104,6 +114,7 @@ class Rule:
     actions: tuple[ActionName, ...]
     on: tuple[str, ...]
     unless: Audience = NOBODY
+    when: str = ""
     obligations: ObligationTerms = field(default_factory=ObligationTerms)
     reason: str = ""
 
@@ -113,9 +124,13 @@ class Rule:
             action in self.actions and self.to.holds(principal) and not self.unless.holds(principal)
         )
 
-    def covers(self, resource: str) -> bool:
-        """Whether one of the patterns matches a column's full name."""
-        return any(pattern(text).fullmatch(resource.lower()) for text in self.on)
+    def covers(self, connection: str, column: ColumnName) -> bool:
+        """Whether one of the patterns matches a column."""
+        return covers(self.on, connection, column)
+
+    def covers_table(self, connection: str, table: TableName) -> bool:
+        """Whether one of the patterns matches the table, or a column that it could have."""
+        return covers_table(self.on, connection, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,18 @@ class ContentTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionTerms:
+    """What functions do that people have defined in the database.
+
+    Attributes:
+        read: Patterns of ``connection.schema.function``, of those that only compute.
+    """
+
+    __pydantic_config__ = STRICT
+    read: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyDocument:
     """``policy.yaml`` as written.
 
@@ -137,6 +164,7 @@ class PolicyDocument:
         rules: The rules, in order.
         tags: Patterns of ``connection.schema.table.column`` by tag; ``public`` means nothing to
             hide.
+        functions: What functions do that people have defined in the database.
         content: What to look for in text that no tag classifies.
     """
 
@@ -144,24 +172,68 @@ class PolicyDocument:
     version: Literal[1]
     rules: tuple[Rule, ...]
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    functions: FunctionTerms = field(default_factory=FunctionTerms)
     content: ContentTerms = field(default_factory=ContentTerms)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A decoded policy and the SHA-256 of its text."""
+    """A decoded policy.
+
+    Attributes:
+        document: What it says.
+        digest: SHA-256 of its text.
+        conditions: The compiled ``when`` of each rule that has one, by the rule's id.
+        tagged: Tags that were asked for, by connection and column.
+        tagging: Tags with their patterns that were asked for, by connection and table.
+    """
 
     document: PolicyDocument
     digest: bytes
+    conditions: Mapping[str, Condition] = field(default_factory=dict, compare=False, repr=False)
+    tagged: dict[tuple[str, ColumnName], tuple[str, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    tagging: dict[tuple[str, TableName], list[tuple[str, tuple[str, ...]]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether a decision depends on its context: on the moment or the origin of a request."""
+        return bool(self.conditions)
 
     def tags_of(self, connection: str, column: ColumnName) -> tuple[str, ...]:
-        """The tags of a column, in the policy's order."""
-        name = resource_name(connection, column.table, column.name)
-        return tuple(
-            tag
-            for tag, patterns in self.document.tags.items()
-            if any(pattern(text).fullmatch(name) for text in patterns)
-        )
+        """The tags that the policy gives to a column by name, in the policy's order."""
+        key = (connection, column)
+        found = self.tagged.get(key)
+        if found is None:
+            found = tuple(
+                tag
+                for tag, patterns in self.tags_on(connection, column.table)
+                if covers(patterns, connection, column)
+            )
+            if len(self.tagged) >= TAGGED_COLUMNS_MAX:
+                self.tagged.clear()
+            self.tagged[key] = found
+        return found
+
+    def tags_on(self, connection: str, table: TableName) -> list[tuple[str, tuple[str, ...]]]:
+        """The tags that some column of a table may carry, with their patterns."""
+        key = (connection, table)
+        found = self.tagging.get(key)
+        if found is None:
+            tags = self.document.tags.items()
+            found = [(tag, texts) for tag, texts in tags if covers_table(texts, connection, table)]
+            if len(self.tagging) >= TAGGED_COLUMNS_MAX:
+                self.tagging.clear()
+            self.tagging[key] = found
+        return found
+
+    def is_declassified(self, connection: str, column: ColumnName) -> bool:
+        """Whether a ``public`` pattern that spells the table's name out matches the column."""
+        exact = (t for t in self.document.tags.get(PUBLIC, ()) if pattern(t).is_exact)
+        return covers(tuple(exact), connection, column)
 
 
 def parse(text: str) -> Policy:
@@ -169,7 +241,8 @@ def parse(text: str) -> Policy:
 
     Raises:
         ConfigInvalid: The text is not YAML, has an unknown key, repeats a rule id, holds a pattern
-            that can never match, or puts obligations on a forbid (code ``policy-invalid``).
+            that can never match, puts obligations on a forbid, or holds a condition that does not
+            compile (code ``policy-invalid``).
     """
     document = decode(text, PolicyDocument, document=FILE_NAME, code="policy-invalid")
     seen: set[str] = set()
@@ -187,20 +260,28 @@ def parse(text: str) -> Policy:
                 f"the rule {rule.id!r} forbids and has obligations",
                 "obligations are conditions of a permit",
             )
-        check_patterns(rule.on, parts={3, 4}, place=f"rules.{rule.id}.on")
+        check_patterns(rule.on, TABLE, place=f"rules.{rule.id}.on")
     for tag, patterns in document.tags.items():
-        check_patterns(patterns, parts={4}, place=f"tags.{tag}")
-    return Policy(document, hashlib.sha256(text.encode()).digest())
+        check_patterns(patterns, COLUMN, place=f"tags.{tag}")
+    check_patterns(document.functions.read, FUNCTION, place="functions.read")
+    conditions = {
+        rule.id: compile_condition(rule.when, place=f"rules.{rule.id}.when")
+        for rule in document.rules
+        if rule.when
+    }
+    return Policy(document, hashlib.sha256(text.encode()).digest(), conditions)
 
 
-def check_patterns(patterns: Iterable[str], *, parts: set[int], place: str) -> None:
-    """Refuse a pattern with a number of parts that no name has."""
+def check_patterns(patterns: Iterable[str], form: str, *, place: str) -> None:
+    """Refuse a pattern with a number of parts that no name has, and compile the others."""
+    least = len(form.partition("[")[0].split("."))
+    most = COLUMN_PARTS if "[" in form else least
     for text in patterns:
-        if len(text.split(".")) not in parts:
-            form = "connection.schema.table.column" if parts == {4} else "connection.schema.table"
+        if not least <= len(text.split(".")) <= most:
             raise invalid(
                 f"{place} holds a pattern with the wrong number of parts", f"write {form}"
             )
+        pattern(text)
 
 
 def invalid(why: str, next_step: str) -> ConfigInvalid:
@@ -208,30 +289,6 @@ def invalid(why: str, next_step: str) -> ConfigInvalid:
     return ConfigInvalid(
         f"{FILE_NAME} is not a valid policy.", code="policy-invalid", why=why, next_step=next_step
     )
-
-
-@functools.lru_cache(maxsize=4096)
-def pattern(text: str) -> re.Pattern[str]:
-    """The matcher of a ``connection.schema.table.column`` glob; three parts cover every column."""
-    parts = text.lower().split(".")
-    if len(parts) == 3:  # noqa: PLR2004 - connection, schema, table
-        parts.append("*")
-    # Security: each part is matched by itself, so that * cannot run across a dot into another
-    # table.
-    inner = r"\.".join(translate(part)[4:-3].replace(".*", "[^.]*") for part in parts)
-    return re.compile(inner, re.DOTALL)
-
-
-def resource_name(connection: str, table: TableName, column: str) -> str:
-    """A column's full name, lower case, as patterns are matched against it."""
-    parts = (connection, table.schema, table.name, column)
-    return ".".join(part.replace(".", "_") for part in parts).lower()
-
-
-def is_on(connection: str, text: str) -> bool:
-    """Whether a pattern is about anything on a connection."""
-    first = text.split(".", maxsplit=1)[0]
-    return pattern(f"{first}.x.x").fullmatch(f"{connection.lower()}.x.x.x") is not None
 
 
 def schema() -> dict[str, Any]:

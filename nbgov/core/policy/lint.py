@@ -1,0 +1,362 @@
+"""What is wrong with a policy that decodes: rules that never match, names that mean nothing.
+
+Each check has a code that stays; ``docs/reference/policy.md`` lists them. Some need a catalog or
+the declared principals, and stay silent where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from nbgov.core.policy.document import Audience, Policy, Rule
+from nbgov.core.policy.patterns import (
+    COLUMN_PARTS,
+    EVERY,
+    GLOB,
+    glob,
+    is_on,
+    part_name,
+    pattern,
+    resource_name,
+)
+from nbgov.core.rewrite.filters import check_filter
+from nbgov.errors import ConfigInvalid
+from nbgov.model import Catalog, Column, MaskKind, Principal, Table, TableName
+
+TEXT_TYPES = ("char", "text", "string", "clob")
+TIME_TYPES = ("date", "timestamp", "datetime")
+READ_TERMS = ("masks", "row_filter")
+WRITES = {"insert", "update", "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class LintProblem:
+    """One thing that is wrong.
+
+    Attributes:
+        code: ``P`` and three digits; it never changes its meaning.
+        place: Where in the policy, such as ``rules.analysts-read.on``.
+        message: What is wrong.
+        next_step: What to do about it.
+        is_error: Whether it is wrong for certain; a remark may be meant.
+    """
+
+    code: str
+    place: str
+    message: str
+    next_step: str
+    is_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a policy is held against.
+
+    Attributes:
+        connections: Names of all connections; nothing where they are not known.
+        catalogs: What connections hold; those that could not be asked are left out.
+        principals: Everybody who is declared; nothing where they are not known.
+    """
+
+    connections: frozenset[str] = frozenset()
+    catalogs: Mapping[str, Catalog] = field(default_factory=dict)
+    principals: tuple[Principal, ...] = ()
+
+    def tables(self, text: str) -> Iterator[tuple[str, Table]]:
+        """The tables that the table part of a pattern matches, with their connection."""
+        one = pattern(text).table
+        for connection, catalog in self.catalogs.items():
+            for table in catalog.tables.values():
+                if one.fullmatch(resource_name(connection, table.name)):
+                    yield connection, table
+
+    def columns(self, text: str) -> Iterator[tuple[str, Table, Column]]:
+        """The columns that a pattern matches."""
+        one = pattern(text).column
+        for connection, table in self.tables(text):
+            for column in table.columns:
+                if one is None or one.fullmatch(part_name(column.name)):
+                    yield connection, table, column
+
+    def is_asked(self, text: str) -> bool:
+        """Whether the catalogs of all connections that a pattern may be about are known."""
+        names = {name for name in self.connections if is_on(name, text)}
+        names |= {name for name in self.catalogs if is_on(name, text)}
+        return bool(names) and names <= self.catalogs.keys()
+
+    def is_elsewhere(self, text: str) -> bool:
+        """Whether a pattern is about no connection that there is."""
+        names = self.connections | self.catalogs.keys()
+        return bool(self.connections) and not any(is_on(name, text) for name in names)
+
+
+def lint(policy: Policy, surroundings: Surroundings) -> tuple[LintProblem, ...]:
+    """Everything that is wrong with a policy, in the order of the checks.
+
+    Args:
+        policy: The policy.
+        surroundings: What it is held against; the less there is, the fewer checks have a say.
+    """
+    return tuple(problem for check in CHECKS for problem in check(policy, surroundings))
+
+
+# ---------------------------------------------------------------- rules
+
+
+def never_matching(policy: Policy, _: Surroundings) -> Iterator[LintProblem]:
+    """P101: forbids take away everything that a permit gives."""
+    forbids = [r for r in policy.document.rules if r.effect == "forbid" and not r.when]
+    for rule in policy.document.rules:
+        shadow = next((f for f in forbids if rule.effect == "permit" and shadows(f, rule)), None)
+        if shadow is not None:
+            yield LintProblem(
+                "P101",
+                f"rules.{rule.id}",
+                f"the rule can never match: {shadow.id!r} forbids all of it to the same audience",
+                "remove one of the two rules, or narrow the forbid",
+            )
+
+
+def shadows(forbid: Rule, permit: Rule) -> bool:
+    """Whether a forbid covers whom, what and which data a permit is about."""
+    return (
+        includes(forbid.to, permit.to)
+        and includes(permit.unless, forbid.unless)
+        and set(permit.actions) <= set(forbid.actions)
+        and all(any(reaches(wide, narrow) for wide in forbid.on) for narrow in permit.on)
+    )
+
+
+def includes(wide: Audience, narrow: Audience) -> bool:
+    """Whether everybody in one audience is, for certain, in another."""
+    if EVERY in wide.names:
+        return True
+    return (
+        set(narrow.names) <= set(wide.names)
+        and set(narrow.groups) <= set(wide.groups)
+        and set(narrow.roles) <= set(wide.roles)
+    )
+
+
+def reaches(wide: str, narrow: str) -> bool:
+    """Whether one pattern matches, for certain, all that another one matches."""
+    pairs = zip(parts(wide), parts(narrow), strict=True)
+    return all(w in {n, EVERY} or (GLOB.search(n) is None and fnmatchcase(n, w)) for w, n in pairs)
+
+
+def parts(text: str) -> list[str]:
+    """The four parts of a pattern."""
+    found = text.lower().split(".")
+    return found if len(found) == COLUMN_PARTS else [*found, EVERY]
+
+
+def exempting_all(policy: Policy, _: Surroundings) -> Iterator[LintProblem]:
+    """P102: ``unless`` names everybody whom ``to`` names."""
+    for rule in policy.document.rules:
+        if includes(rule.unless, rule.to):
+            yield LintProblem(
+                "P102",
+                f"rules.{rule.id}.unless",
+                "the rule can never match: it exempts everybody whom it is about",
+                "narrow unless, or widen to",
+            )
+
+
+def covering_nothing(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P103: a pattern of a rule that matches nothing."""
+    for rule in policy.document.rules:
+        # A table that does not exist yet is what a rule to create one is about.
+        may_be_new = "create" in rule.actions
+        for text in rule.on:
+            if around.is_elsewhere(text):
+                problem = "is about no connection of nbgov.yaml"
+            elif not around.is_asked(text) or may_be_new or any(around.columns(text)):
+                continue
+            else:
+                problem = "matches no table or column"
+            yield LintProblem(
+                "P103", f"rules.{rule.id}.on", f"the pattern {text} {problem}", SPELLING
+            )
+
+
+def without_people(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P110: a rule about an audience in which nobody is declared."""
+    for rule in policy.document.rules:
+        if around.principals and not any(map(rule.to.holds, around.principals)):
+            yield LintProblem(
+                "P110",
+                f"rules.{rule.id}.to",
+                "nobody who is declared under principals: is in the audience",
+                "correct the names, or declare the people in nbgov.yaml",
+                is_error=False,
+            )
+
+
+def without_effect(policy: Policy, _: Surroundings) -> Iterator[LintProblem]:
+    """P111: an obligation that the actions of its rule never meet."""
+    for rule in policy.document.rules:
+        terms, actions = rule.obligations, set(rule.actions)
+        for key in READ_TERMS:
+            if getattr(terms, key) and "read" not in actions:
+                yield idle(rule, key, "read")
+        if terms.write_limit is not None and not actions & WRITES:
+            yield idle(rule, "write_limit", "insert, update or delete")
+
+
+def idle(rule: Rule, key: str, action: str) -> LintProblem:
+    """An obligation without an action that it is for."""
+    return LintProblem(
+        "P111",
+        f"rules.{rule.id}.obligations.{key}",
+        f"{key} has no effect, because the rule does not permit to {action}",
+        f"move it to a rule that permits to {action}",
+    )
+
+
+# ---------------------------------------------------------------- tags and masks
+
+
+def tagging_nothing(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P104: a tag that no column carries; P105: a column that its table does not have."""
+    for tag, patterns in policy.document.tags.items():
+        place = f"tags.{tag}"
+        if not patterns or all(
+            around.is_elsewhere(text) or (around.is_asked(text) and not any(around.columns(text)))
+            for text in patterns
+        ):
+            yield LintProblem("P104", place, "the tag covers no column", SPELLING)
+            continue
+        for text in patterns:
+            column = parts(text)[-1]
+            if not around.is_asked(text) or GLOB.search(column) or any(around.columns(text)):
+                continue
+            found = [str(table.name) for _, table in around.tables(text)]
+            what = f"{', '.join(found[:3])} has no column {column}" if found else "matches no table"
+            yield LintProblem("P105", place, f"the pattern {text}: {what}", SPELLING)
+
+
+def masking_nothing(policy: Policy, _: Surroundings) -> Iterator[LintProblem]:
+    """P106: a mask for a tag that the policy does not give to anything."""
+    for rule in policy.document.rules:
+        for wanted in rule.obligations.masks:
+            if not any(glob(wanted).fullmatch(tag) for tag in policy.document.tags):
+                yield LintProblem(
+                    "P106",
+                    f"rules.{rule.id}.obligations.masks",
+                    f"nothing carries a tag that matches {wanted}",
+                    "correct the tag, or add it under tags:",
+                )
+
+
+def masking_to_null(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P107: a mask that shows part of a value, on a column of a type that has no such part."""
+    fits = {MaskKind.PARTIAL: TEXT_TYPES, MaskKind.YEAR: TIME_TYPES}
+    for rule in policy.document.rules:
+        for wanted, kind in rule.obligations.masks.items():
+            tags = [tag for tag in policy.document.tags if glob(wanted).fullmatch(tag)]
+            for column in tagged(policy, tags, around) if kind in fits else ():
+                if not any(part in column[1].type.lower() for part in fits[kind]):
+                    yield LintProblem(
+                        "P107",
+                        f"rules.{rule.id}.obligations.masks",
+                        f"{kind.value} reads as NULL on {column[0]}.{column[1].name}, "
+                        f"which is {column[1].type or 'of no type'}",
+                        "use null if that is meant, or another mask",
+                        is_error=False,
+                    )
+
+
+def tagged(
+    policy: Policy, tags: Iterable[str], around: Surroundings
+) -> list[tuple[TableName, Column]]:
+    """The columns that carry one of the tags, each once."""
+    found = {
+        (table.name, column.name): column
+        for tag in tags
+        for text in policy.document.tags[tag]
+        for _, table, column in around.columns(text)
+    }
+    return [(table, column) for (table, _), column in found.items()]
+
+
+# ---------------------------------------------------------------- filters, approvals, functions
+
+
+def filtering_wrongly(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P108: a row filter that is no predicate over the columns of its tables."""
+    for rule in policy.document.rules:
+        predicate = rule.obligations.row_filter
+        if predicate is None:
+            continue
+        seen: set[str] = set()
+        for connection, table in (t for text in rule.on for t in around.tables(text)):
+            problem = filter_problem(predicate, table, around.catalogs[connection])
+            if problem and problem not in seen:
+                seen.add(problem)
+                yield LintProblem(
+                    "P108",
+                    f"rules.{rule.id}.obligations.row_filter",
+                    f"the predicate does not work on {table.name}: {problem}",
+                    "write one condition over columns that every table of the rule has",
+                )
+
+
+def filter_problem(predicate: str, table: Table, catalog: Catalog) -> str:
+    """Why a predicate does not work on a table, or nothing."""
+    try:
+        check_filter(predicate, table, catalog)
+    except ConfigInvalid as error:
+        return error.why
+    return ""
+
+
+def asking_nobody(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P109: an approval that nobody, or too few people, can give."""
+    for rule in policy.document.rules:
+        terms = rule.obligations.approval
+        if terms is None or not around.principals:
+            continue
+        voters = [principal for principal in around.principals if terms.by.holds(principal)]
+        if len(voters) < terms.votes:
+            yield LintProblem(
+                "P109",
+                f"rules.{rule.id}.obligations.approval",
+                f"{terms.votes} votes are asked for, and {len(voters)} of those declared may vote",
+                "correct by:, or declare the people in nbgov.yaml",
+            )
+
+
+def registering_nothing(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P112: a registered function that no database has."""
+    held = [
+        resource_name(connection, TableName(*name.rpartition(".")[::2]))
+        for connection, catalog in around.catalogs.items()
+        for name in catalog.functions
+    ]
+    for text in policy.document.functions.read:
+        is_known = any(pattern(text).table.fullmatch(name) for name in held)
+        if around.is_elsewhere(text) or (around.is_asked(text) and not is_known):
+            yield LintProblem(
+                "P112",
+                "functions.read",
+                f"the pattern {text} matches no function that people have defined",
+                SPELLING,
+            )
+
+
+SPELLING = "correct the spelling, or remove it: nbgov catalog lists what there is"
+CHECKS: tuple[Callable[[Policy, Surroundings], Iterator[LintProblem]], ...] = (
+    never_matching,
+    exempting_all,
+    covering_nothing,
+    tagging_nothing,
+    masking_nothing,
+    masking_to_null,
+    filtering_wrongly,
+    asking_nobody,
+    without_people,
+    without_effect,
+    registering_nothing,
+)
