@@ -23,6 +23,8 @@ BUILT_IN = {
     "sqlalchemy": "nbgov.backends.sqlalchemy",
     "sqlite": "nbgov.backends.sqlite.engine",
 }
+# The built-in kind that knows a dialect without a database; every other dialect is SQLAlchemy's.
+OFFLINE = {"duckdb": "duckdb", "postgres": "postgresql", "sqlite": "sqlite"}
 EXTRAS = {"postgresql": "nbgov[postgres]"}
 
 
@@ -65,6 +67,18 @@ def load(kind: str) -> Any:
         why=f"known kinds are {', '.join(known)}",
         next_step=f"write {near[0]}" if near else "use one of these",
     )
+
+
+def load_offline(dialect: str) -> Any:
+    """What makes an engine of a catalog, for a dialect: it inspects and runs nothing.
+
+    Example:
+        >>> from nbgov.model import Catalog
+        >>> load_offline("postgres")(Catalog("postgres", "public", {})).inspect("SELECT 1").is_read
+        True
+    """
+    module = import_module(BUILT_IN[OFFLINE.get(dialect, "sqlalchemy")])
+    return module.offline
 
 
 def registered() -> dict[str, EntryPoint]:

@@ -1,8 +1,9 @@
 """How rows travel from a driver to the pipeline, whatever the product.
 
-A :class:`Transfer` is the stream that every engine hands out: batches of bounded size, a row limit
-that is kept exactly, one commit at the end, a rollback in every other case, and errors that name no
-data. What a product does in its own way stands behind :class:`Transaction`. Cases:
+A :class:`Transfer` is the stream that every engine hands out: batches of bounded size, limits that
+are kept exactly, one commit at the end, a rollback in every other case, and errors that name no
+data. Its reader pulls, so one batch at most is under way and memory is bounded without a queue.
+What a product does in its own way stands behind :class:`Transaction`. Cases:
 ``tests/core/test_transfer.py`` and, on real engines, ``tests/backends/test_engine.py``.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from nbgov.errors import BackendFailed
+from nbgov.errors import BackendFailed, Denied, IntegrityFailed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,8 @@ WHAT = {
     "database-error": "The database of connection {} did not run the statement.",
     "cancelled": "The statement on connection {} was cancelled.",
 }
+# What a text with pseudonyms says to the product, each product in its own way.
+KEY_WORDS = ("nbgov_token(", "nbgov.inner", "nbgov_inner")
 
 Answer = TypeVar("Answer")
 Values = TypeVar("Values")
@@ -109,12 +112,40 @@ def failure(connection: str, code: str, *, why: str = "", next_step: str = "") -
     return BackendFailed(WHAT[code].format(connection), code=code, why=why, next_step=next_step)
 
 
+def masked_column(place: int) -> IntegrityFailed:
+    """The error of a server that would deliver a masked column as it is stored."""
+    return IntegrityFailed(
+        "The result would show a masked column as it is stored.",
+        code="masked-column-in-result",
+        why=f"The server says so of column {place}; nothing was delivered.",
+        next_step="Report this: the rewritten statement should not have allowed it.",
+    )
+
+
+def is_keyed(connection: str, sql: str, *, pseudonym_key: bytes) -> bool:
+    """Whether a cleared text makes pseudonyms, so that its session has to know their key.
+
+    Raises:
+        BackendFailed: It does, and there is no key.
+
+    Example:
+        >>> is_keyed("ops", "SELECT nbgov_token(email) FROM people", pseudonym_key=b"a key")
+        True
+    """
+    is_needed = any(word in sql for word in KEY_WORDS)
+    if is_needed and not pseudonym_key:
+        why = "It makes pseudonyms, and the connection was given no key for them."
+        raise failure(connection, "database-error", why=why)
+    return is_needed
+
+
 class Transfer:
     """The batches of one executed statement, in order, with its transaction behind them.
 
     Reading to the end commits. Anything else (an error, :meth:`cancel`, :meth:`close`, a stream
     that is dropped) rolls back. A row limit ends a read early and marks it; a write still commits,
-    because its rows are only what it reports.
+    because its rows are only what it reports. More bytes, or more rows changed, than is permitted
+    is an error: nothing that is cut short by it is ever called complete.
 
     Attributes:
         schema: Schema of every batch.
@@ -131,6 +162,7 @@ class Transfer:
         self._is_busy = False
         self._is_read = clearance.is_read
         self._rows_left = clearance.rows_max
+        self._bytes_max = self._bytes_left = clearance.bytes_max
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._batch: pa.RecordBatch | None = None
         self._transaction = transaction
@@ -153,6 +185,8 @@ class Transfer:
         self.schema = rows.schema
         self.rows_affected = rows.rows_affected
         self._batches = iter(rows.batches)
+        if not self._is_read and clearance.written_max is not None:
+            self._ask(partial(check_written, rows.rows_affected, clearance.written_max))
         return self
 
     def __iter__(self) -> Transfer:
@@ -199,7 +233,21 @@ class Transfer:
             self.is_truncated = piece.num_rows > self._rows_left
             piece = piece.slice(0, self._rows_left)
             self._rows_left -= piece.num_rows
+        self._ask(partial(self._spend, piece.nbytes))
         return piece
+
+    def _spend(self, size: int) -> None:
+        """Count bytes that are about to be delivered."""
+        if self._bytes_left is None:
+            return
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise Denied(
+                "The result is larger than the policy permits.",
+                code="too-many-bytes",
+                why=f"It holds more than {self._bytes_max:,} bytes of Arrow data.",
+                next_step="Ask for fewer rows or columns.",
+            )
 
     def _settle(self) -> None:
         """End the transaction after the last row."""
@@ -241,6 +289,25 @@ class Transfer:
     def _cancelled(self) -> BackendFailed:
         """The error of a statement that somebody has cancelled."""
         return failure(self._transaction.connection, "cancelled")
+
+
+def check_written(rows_affected: int | None, rows_max: int) -> None:
+    """Refuse a write that has changed more rows than it may.
+
+    Raises:
+        Denied: It has, or the product does not count them.
+    """
+    if rows_affected is not None and rows_affected <= rows_max:
+        return
+    why = "The database does not count the rows that it changes."
+    if rows_affected is not None:
+        why = f"It changes {rows_affected:,} rows, and the policy permits {rows_max:,}."
+    raise Denied(
+        "The write was rolled back: it changes more rows than the policy permits.",
+        code="too-many-rows-changed",
+        why=why,
+        next_step="Narrow its WHERE clause, or write the rows in parts.",
+    )
 
 
 class Transfers:

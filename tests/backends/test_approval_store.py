@@ -18,7 +18,7 @@ from nbgov.backends.memory import MemoryApprovalStore
 from nbgov.backends.sqlite.stores import SqliteApprovalStore, SqliteDatasetStore
 from nbgov.core.approval import cancel, consume, vote
 from nbgov.errors import BackendFailed
-from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Effect, Principal, Vote
+from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Principal, Vote
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def ticket(name="t1", *, digest=b"d" * 32, at=START, quorums=QUORUMS, **changes)
         binds="id: int = 7",
         requester=ADA.name,
         quorums=quorums,
-        effect=Effect.UPDATE,
+        verb="UPDATE",
         tables=("main.bookings", "main.people"),
         requested_at=at,
         expires_at=at + HOUR,
@@ -339,7 +339,6 @@ def test_a_file_that_was_taken_away_is_noticed(sqlite, path, replacement):
     "sql",
     [
         "UPDATE approvals SET tables = '7'",
-        "UPDATE approvals SET effect = 'magic'",
         "UPDATE approvals SET requested_at = '0'",
         "UPDATE quorums SET roles = 'null'",
     ],
@@ -410,7 +409,7 @@ from pathlib import Path
 from datetime import UTC, datetime, timedelta
 from nbgov.backends.sqlite.stores import SqliteApprovalStore
 from nbgov.core.approval import consume, vote
-from nbgov.model import Approval, ApprovalQuorum, Effect, Principal, Vote
+from nbgov.model import Approval, ApprovalQuorum, Principal, Vote
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 none = frozenset()
@@ -440,7 +439,7 @@ def race(path, work):
 def ask(store, number):
     asked = Approval(
         f"t{number}", b"d" * 32, "ops", "UPDATE t SET a = 1", "", "ada", (quorum,),
-        Effect.UPDATE, ("t",), START, START + timedelta(hours=1))
+        "UPDATE", ("t",), START, START + timedelta(hours=1))
     return store.open(asked)
 
 def ask_for_the_same(store, number):

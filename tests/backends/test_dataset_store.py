@@ -253,3 +253,15 @@ def test_a_locked_file_is_an_error_in_the_end(sqlite, path):
     neighbour.close()
     assert sqlite.versions() == (version(),)
     sqlite.put(version("v2"), delivery("r2", "v2"))
+
+
+def test_a_profile_may_come_later_and_only_once(store):
+    """A version that is kept without a profile learns it once, from whoever makes it first."""
+    store.put(version(profile={}), delivery())
+    assert store.version("v1").profile == {}
+    store.describe("v1", PROFILE)
+    store.describe("v1", {"rows": 9})
+    store.put(version(profile={"rows": 9}), delivery())
+    assert store.version("v1").profile == PROFILE
+    store.describe("nowhere", PROFILE)
+    assert store.version("nowhere") is None

@@ -26,7 +26,7 @@ from adbc_driver_postgresql import dbapi
 
 from nbgov.core.binds import text_form
 from nbgov.core.transfer import BATCH_ROWS_MAX
-from nbgov.errors import BackendFailed, NbgovError, RequestInvalid
+from nbgov.errors import BackendFailed, Denied, NbgovError, RequestInvalid
 from nbgov.model import BindMarker, Clearance, Span, TableName
 
 CANARY = "canary-7731"
@@ -308,9 +308,10 @@ def test_a_catalog_lists_tables_views_and_types(lab, engine):
     assert {name.name for name in catalog.tables} == {"people", "adults", "digits", "samples"}
     assert (people.kind, adults.kind) == ("table", "view")
     assert [column.name for column in adults.columns] == ["id", "name"]
-    spelled = {"DATETIME(6)": "DATETIME", "BOOLEAN": "BOOLEAN"}
     wanted = [types[kind] for kind in ("int", "text", "real", "date", "moment", "decimal", "blob")]
-    assert [column.type for column in people.columns] == [spelled.get(t, t) for t in wanted]
+    if lab.product == "mariadb":
+        wanted = [kind.lower().replace("integer", "int(11)").replace(" ", "") for kind in wanted]
+    assert [column.type for column in people.columns] == wanted
     assert catalog.dialect == engine.dialect
 
 
@@ -617,6 +618,27 @@ def test_a_write_may_return_rows(lab, engine):
     assert len(lab.look(f"SELECT id FROM people WHERE {left}")) == (
         1 if lab.product == "mariadb" else 3
     )
+
+
+def test_a_write_that_changes_too_much_is_undone(lab, engine):
+    """A write that changes more rows than its clearance permits leaves nothing; one within does."""
+    with pytest.raises(Denied) as caught:
+        engine.execute(clear("UPDATE people SET score = 0", is_read=False, written_max=2))
+    assert caught.value.code == "too-many-rows-changed"
+    assert "3 rows" in caught.value.why
+    assert lab.look("SELECT count(*) FROM people WHERE score = 0") == [(0,)]
+    list(engine.execute(clear("UPDATE people SET score = 0", is_read=False, written_max=3)))
+    assert lab.look("SELECT count(*) FROM people WHERE score = 0") == [(3,)]
+
+
+def test_a_result_that_is_too_large_is_an_error(reader):
+    """A result beyond its byte limit ends in an error, and the reader serves the next statement."""
+    stream = reader.execute(clear(ROWS_SQL, bytes_max=80_000))
+    with pytest.raises(Denied) as caught:
+        list(stream)
+    assert caught.value.code == "too-many-bytes"
+    small = reader.execute(clear("SELECT id FROM people", bytes_max=24))
+    assert sum(batch.num_rows for batch in small) == 3
 
 
 def test_a_definition_is_a_write(lab, engine):

@@ -24,6 +24,7 @@ from nbgov.model import (
     Column,
     DatasetVersion,
     Delivery,
+    Effect,
     EngineOpinion,
     Principal,
     Record,
@@ -144,7 +145,7 @@ def test_an_engine_fails_where_it_is_told_to():
 
 def test_an_engine_has_an_opinion():
     """By default an engine counts one statement; a value or a function says more."""
-    known = EngineOpinion(statements=1, is_read=True)
+    known = EngineOpinion(statements=1, effects=frozenset({Effect.READ}))
     assert engine().inspect("SELECT 1") == EngineOpinion(statements=1)
     assert engine(opinion=known).inspect("SELECT 1") == known
     counted = engine(opinion=lambda sql: EngineOpinion(statements=sql.count(";")))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nbgov.backends.files import FileSigner
+from nbgov.backends.files import FileKey, FileSigner
 from nbgov.backends.memory import MemorySigner
 from nbgov.errors import BackendFailed
 
@@ -115,10 +115,18 @@ def test_an_error_does_not_show_the_key(tmp_path):
     assert "secret" not in caught.value.render()
 
 
+def test_a_key_is_its_file(tmp_path):
+    """A key is the 32 bytes of its file, made once, and the same for everybody who reads it."""
+    first, second = FileKey(tmp_path / "state" / "key"), FileKey(tmp_path / "state" / "key")
+    assert first.secret() == second.secret() == (tmp_path / "state" / "key").read_bytes()
+    assert len(first.secret()) == 32
+    assert FileKey(tmp_path / "other").secret() != first.secret()
+
+
 FIRST_USE = """
 import os, sys
 from pathlib import Path
-from nbgov.backends.files import FileSigner
+from nbgov.backends.files import FileKey, FileSigner
 
 for number in range(int(sys.argv[2])):
     ready, go = os.pipe()

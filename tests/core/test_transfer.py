@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbgov.core.transfer import BATCH_ROWS_MAX, Misfit, Rows, Transfers, failure, record_batch
-from nbgov.errors import BackendFailed
+from nbgov.core.pseudonym import EXPRESSIONS, expression
+from nbgov.core.transfer import (
+    BATCH_ROWS_MAX,
+    Misfit,
+    Rows,
+    Transfers,
+    failure,
+    is_keyed,
+    masked_column,
+    record_batch,
+)
+from nbgov.errors import BackendFailed, Denied
 from nbgov.model import Clearance
 
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -28,8 +38,9 @@ class Ledger:
     connection = "warehouse"
     errors = (ProductError,)
 
-    def __init__(self, sizes=(), fault="", error=None):
+    def __init__(self, sizes=(), fault="", error=None, rows_affected=None):
         self.sizes = sizes
+        self.rows_affected = rows_affected
         self.fault = fault
         self.error = error or ProductError(CANARY)
         self.diary = []
@@ -37,7 +48,7 @@ class Ledger:
 
     def begin(self, clearance):
         self.note("begin")
-        return Rows(SCHEMA, self.batches(), rows_affected=len(self.sizes))
+        return Rows(SCHEMA, self.batches(), rows_affected=self.rows_affected)
 
     def batches(self):
         start = 0
@@ -64,8 +75,8 @@ class Ledger:
             raise self.error
 
 
-def begin(ledger, *, is_read=True, rows_max=None):
-    clearance = Clearance("SELECT 1", {}, (), is_read=is_read, rows_max=rows_max)
+def begin(ledger, *, is_read=True, **limits):
+    clearance = Clearance("SELECT 1", {}, (), is_read=is_read, **limits)
     return Transfers().start(ledger, clearance)
 
 
@@ -94,7 +105,7 @@ def test_rows_come_in_order_and_within_their_limit(sizes, rows_max, is_read):
 
 def test_the_end_commits_once():
     """Reading to the end commits once; reading on gives nothing."""
-    ledger = Ledger([1])
+    ledger = Ledger([1], rows_affected=1)
     transfer = begin(ledger, is_read=False)
     assert (transfer.schema, transfer.rows_affected) == (SCHEMA, 1)
     assert numbers(transfer) == [0]
@@ -120,6 +131,56 @@ def test_a_failure_rolls_back_and_tells_nothing(fault):
         "  why     It did not work.",
         "  code    database-error",
     ]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 7, BATCH_ROWS_MAX + 1]), max_size=4),
+    spare=st.integers(-3, 3),
+    rows_max=st.none() | st.just(7),
+)
+def test_a_result_is_never_larger_than_its_byte_limit(is_read, sizes, spare, rows_max):
+    """A result whose bytes fit is whole; a larger one is an error, never called complete."""
+    total = 8 * min(sum(sizes), sum(sizes) if rows_max is None else rows_max)
+    ledger, delivered = Ledger(sizes), []
+    bytes_max = max(0, total + 8 * spare)
+    transfer = begin(ledger, is_read=is_read, bytes_max=bytes_max, rows_max=rows_max)
+    if bytes_max >= total:
+        assert len(numbers(transfer)) * 8 == total
+        return
+    with pytest.raises(Denied) as caught:
+        delivered.extend(transfer)
+    assert caught.value.code == "too-many-bytes"
+    assert f"{bytes_max:,} bytes" in caught.value.why
+    assert sum(batch.nbytes for batch in delivered) <= bytes_max
+    assert ledger.diary[-1] == "abandon"
+    assert "commit" not in ledger.diary
+    assert numbers(transfer) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "permitted", "why"),
+    [
+        (1_001, 1_000, "It changes 1,001 rows, and the policy permits 1,000."),
+        (1, 0, "It changes 1 rows, and the policy permits 0."),
+        (None, 1_000, "The database does not count the rows that it changes."),
+    ],
+)
+def test_a_write_that_changes_too_much_is_undone(changed, permitted, why):
+    """A write that changes more rows than it may, or nobody knows how many, is rolled back."""
+    ledger = Ledger([1], rows_affected=changed)
+    with pytest.raises(Denied) as caught:
+        begin(ledger, is_read=False, written_max=permitted)
+    assert (caught.value.code, caught.value.why) == ("too-many-rows-changed", why)
+    assert ledger.diary == ["begin", "abandon"]
+
+
+def test_a_write_limit_is_for_writes_that_exceed_it():
+    """A write within its limit commits, and a read changes nothing that could be counted."""
+    for is_read, changed in [(False, 1_000), (False, 0), (True, None)]:
+        ledger = Ledger([1], rows_affected=changed)
+        assert numbers(begin(ledger, is_read=is_read, written_max=1_000)) == [0]
+        assert ledger.diary[-1] == "commit"
 
 
 def test_a_value_that_does_not_fit_is_named_by_its_place():
@@ -204,3 +265,24 @@ def test_an_engine_stops_only_what_is_open():
     assert transfers.open() == []
     assert ended.diary == ["begin", "fetch", "commit"]
     assert running.diary == ["begin", "interrupt", "abandon"]
+
+
+@pytest.mark.parametrize("dialect", EXPRESSIONS)
+def test_a_text_with_pseudonyms_needs_their_key(dialect):
+    """The expression of a pseudonym is recognised in every dialect, and does not run without key."""
+    sql = f"SELECT {expression('email', dialect)} AS email FROM people"
+    assert is_keyed("warehouse", sql, pseudonym_key=b"key")
+    with pytest.raises(BackendFailed) as caught:
+        is_keyed("warehouse", sql, pseudonym_key=b"")
+    assert caught.value.why.startswith("It makes pseudonyms")
+
+
+def test_any_other_text_needs_no_key():
+    """A text that makes no pseudonyms runs in a session that knows no key."""
+    assert not is_keyed("warehouse", "SELECT email, 'nbgov' AS by FROM people", pseudonym_key=b"")
+
+
+def test_a_masked_column_in_clear_is_told_by_its_place():
+    """The error of the second line names a place in the result, and no column and no value."""
+    assert masked_column(3).code == "masked-column-in-result"
+    assert "column 3" in masked_column(3).why

@@ -6,7 +6,7 @@ files, no extensions, no settings. Nothing here knows policy or masks.
 Cases: ``tests/backends/test_engine.py``.
 """
 
-from nbgov.backends.duckdb.engine import open_engine
+from nbgov.backends.duckdb.engine import offline, open_engine
 from nbgov.backends.duckdb.transaction import render_markers
 
-__all__ = ["open_engine", "render_markers"]
+__all__ = ["offline", "open_engine", "render_markers"]

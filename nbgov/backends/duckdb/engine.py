@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from itertools import groupby
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from nbgov.backends.duckdb.catalog import DIALECT, make_database, read_catalog
 from nbgov.backends.duckdb.opinion import opinion
 from nbgov.backends.duckdb.transaction import DuckDBTransaction
+from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import RequestInvalid
-from nbgov.model import Catalog, Clearance, Column, EngineOpinion, Table, TableName
+from nbgov.model import Catalog, Clearance, EngineOpinion
 
 MEMORY = ":memory:"
+WORKERS_MAX = 64
 # Security: the text can reach no file, no extension and no Python variable, and cannot change that.
 SEALED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -29,13 +33,6 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
     "lock_configuration": "true",
     "python_enable_replacements": "false",
 }
-CATALOG_SQL = """
-    SELECT schema_name, table_name, column_name, data_type,
-           (schema_name, table_name) IN (SELECT (schema_name, view_name) FROM duckdb_views())
-    FROM duckdb_columns()
-    WHERE database_name = current_database() AND NOT internal
-    ORDER BY schema_name, table_name, column_index
-"""
 
 
 def open_engine(name: str, settings: Mapping[str, Any]) -> DuckDBEngine:
@@ -43,11 +40,18 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> DuckDBEngine:
 
     Args:
         name: Name of the connection.
-        settings: ``path`` (a file; memory without one) and ``timeout_s`` (from the start of a
-            statement to the end of its stream), both optional.
+        settings: ``path`` (a file; memory without one), ``timeout_s`` (from the start of a
+            statement to the end of its stream), ``pseudonym_key`` and ``threads`` (equal rows come
+            in an equal order with one of them only), all optional.
     """
     path = settings.get("path")
-    return DuckDBEngine(name, str(path) if path else MEMORY, timeout_s=settings.get("timeout_s"))
+    return DuckDBEngine(
+        name,
+        str(path) if path else MEMORY,
+        timeout_s=settings.get("timeout_s"),
+        pseudonym_key=settings.get("pseudonym_key", b""),
+        threads=settings.get("threads"),
+    )
 
 
 class DuckDBEngine:
@@ -56,12 +60,22 @@ class DuckDBEngine:
     Reads share one open database, and so do writes; DuckDB does not do both on one file at a time.
     """
 
-    dialect = "duckdb"
+    dialect = DIALECT
 
-    def __init__(self, name: str, path: str, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        timeout_s: float | None = None,
+        pseudonym_key: bytes = b"",
+        threads: int | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.timeout_s = timeout_s
+        self.pseudonym_key = pseudonym_key
+        self.config = SEALED if threads is None else {**SEALED, "threads": threads}
         self._lock = threading.RLock()
         self._home: duckdb.DuckDBPyConnection | None = None
         self._home_is_read = False
@@ -95,14 +109,7 @@ class DuckDBEngine:
         with self._lock:
             if self._parser is None:
                 self._parser = duckdb.connect(MEMORY, config=SEALED)
-            try:
-                return opinion(self._parser, sql)
-            except (duckdb.Error, RecursionError):
-                raise RequestInvalid(
-                    "The statement is not valid SQL for DuckDB.",
-                    why="DuckDB's own parser stopped in it.",
-                    next_step="Correct the statement and run it again.",
-                ) from None
+            return checked_opinion(self._parser, sql)
 
     def execute(self, clearance: Clearance) -> Transfer:
         """Run what was cleared, once; a read sees one snapshot.
@@ -125,6 +132,14 @@ class DuckDBEngine:
             if self._parser is not None:
                 self._parser.close()
                 self._parser = None
+            if "workers" in self.__dict__:
+                self.workers.shutdown(wait=False)
+                del self.workers
+
+    @cached_property
+    def workers(self) -> ThreadPoolExecutor:
+        """Threads for the calls that may take long, one for each statement that runs."""
+        return ThreadPoolExecutor(WORKERS_MAX, "nbgov-duckdb")
 
     def lend(self, *, is_read: bool) -> duckdb.DuckDBPyConnection:
         """A connection for one statement, onto the database opened the way that it needs.
@@ -168,7 +183,7 @@ class DuckDBEngine:
             if not is_memory and not Path(self.path).is_file():
                 raise FileNotFoundError  # Only the answer below is shown.
             self._home = duckdb.connect(
-                self.path, read_only=is_read and not is_memory, config=SEALED
+                self.path, read_only=is_read and not is_memory, config=self.config
             )
         except (duckdb.Error, OSError):
             raise failure(
@@ -188,14 +203,24 @@ class DuckDBEngine:
             self._home = None
 
 
-def read_catalog(cursor: duckdb.DuckDBPyConnection) -> Catalog:
-    """Every table and view of the open database."""
-    (default_schema,) = cursor.execute("SELECT current_schema()").fetchall()[0]
-    tables = {}
-    for (schema, table, is_view), rows in groupby(
-        cursor.execute(CATALOG_SQL).fetchall(), key=lambda row: (row[0], row[1], row[4])
-    ):
-        name = TableName(schema, table)
-        columns = tuple(Column(row[2], row[3]) for row in rows)
-        tables[name] = Table(name, columns, kind="view" if is_view else "table")
-    return Catalog(DuckDBEngine.dialect, default_schema, tables)
+def offline(catalog: Catalog) -> OfflineEngine:
+    """An engine that inspects against an empty database made from a catalog."""
+    link = duckdb.connect(MEMORY, config=SEALED)
+    make_database(link, catalog)
+    return OfflineEngine(catalog, partial(checked_opinion, link), link.close)
+
+
+def checked_opinion(link: duckdb.DuckDBPyConnection, sql: str) -> EngineOpinion:
+    """What DuckDB makes of a text.
+
+    Raises:
+        RequestInvalid: The text is not DuckDB's SQL.
+    """
+    try:
+        return opinion(link, sql)
+    except (duckdb.Error, RecursionError):
+        raise RequestInvalid(
+            "The statement is not valid SQL for DuckDB.",
+            why="DuckDB's own parser stopped in it.",
+            next_step="Correct the statement and run it again.",
+        ) from None

@@ -5,18 +5,22 @@ Enumerations arrive as the text that they stand for; every other type is DuckDB'
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from nbgov.core.binds import bind_values, number_markers
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure
+from nbgov.core.pseudonym import pads
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed
 from nbgov.errors import RequestInvalid
 from nbgov.model import BindMarker, Clearance
 
@@ -25,7 +29,12 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+Taken: TypeAlias = tuple[list[pa.RecordBatch], bool]
+
 SIGNAL_CHECK_S = 0.1
+TAKEN_MAX = 2
+CHANGES = ("delete", "insert", "merge", "update")
+WORD = re.compile(rb"\w+")
 READ_STATEMENTS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 WHY = {
     "Binder Error": "A column or function is unknown, or is used with types it does not take.",
@@ -62,32 +71,43 @@ class DuckDBTransaction:
         self.connection = engine.name
         self._engine = engine
         self._is_read = is_read
+        self._is_read_loan = is_read
+        self._deadline = inf
         self._is_late = False
         self._is_stopping = False
         self._lock = threading.Lock()
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._reader: pa.RecordBatchReader | None = None
-        self._timer: threading.Timer | None = None
 
     def begin(self, clearance: Clearance) -> Rows:
         """Run the statement: a read streams from here on, a write is done when this returns."""
         sql, names = render_markers(clearance.sql, clearance.marker_spans)
         values = bind_values(clearance.binds, names)
-        cursor = self._cursor = self._engine.lend(is_read=self._is_read)
-        self._start_timer()
-        self._check_kind(cursor, sql)
+        # DuckDB does not even plan a write where it may not write. Nothing of it is kept.
+        self._is_read_loan = self._is_read and not plans_write(sql)
+        cursor = self._cursor = self._engine.lend(is_read=self._is_read_loan)
+        if self._engine.timeout_s is not None:
+            self._deadline = time.monotonic() + self._engine.timeout_s
+        kind = self._checked_kind(cursor, sql)
+        if is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key):
+            set_key(cursor, self._engine.pseudonym_key)
         # Security: DuckDB calls a writable CTE a SELECT; the read-only transaction stops it.
-        cursor.execute(f"BEGIN TRANSACTION {'READ ONLY' if self._is_read else ''}")
+        cursor.execute(f"BEGIN TRANSACTION {'READ ONLY' if self._is_read_loan else ''}")
         if not self._is_read:
             table = self._wait(lambda: run(cursor, sql, values).to_arrow_table())
-            return changed_rows(table, is_returning=says_returning(sql))
-        self._reader = self._wait(lambda: run(cursor, sql, values).to_arrow_reader(BATCH_ROWS_MAX))
-        return Rows(plain_schema(self._reader.schema), self._batches(self._reader))
+            words = keywords(sql)
+            is_counted = "with" not in words or (
+                kind != duckdb.StatementType.SELECT and sum(map(words.count, CHANGES)) == 1
+            )
+            return changed_rows(table, is_returning="returning" in words, is_counted=is_counted)
+        first = self._wait(lambda: self._start(cursor, sql, values))
+        assert self._reader is not None
+        return Rows(plain_schema(self._reader.schema), self._batches(self._reader, first))
 
     def commit(self) -> None:
         """End the transaction and the loan."""
         assert self._cursor is not None
-        self._cursor.execute("COMMIT")
+        self._cursor.execute("COMMIT" if self._is_read == self._is_read_loan else "ROLLBACK")
         self._let_go()
 
     def abandon(self) -> None:
@@ -116,8 +136,8 @@ class DuckDBTransaction:
         why = WHY.get(kind, "DuckDB stopped in it; its own message may quote data.")
         return failure(self.connection, "database-error", why=why)
 
-    def _check_kind(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
-        """Refuse a text that is not one statement, or not of a kind that can be a read."""
+    def _checked_kind(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
+        """The kind of the one statement in a text, which is a kind of read if it has to be one."""
         statements = cursor.extract_statements(sql)
         if len(statements) != 1:
             raise RequestInvalid(
@@ -128,51 +148,61 @@ class DuckDBTransaction:
         if self._is_read and statements[0].type not in READ_STATEMENTS:
             why = f"It is to run as a read, and DuckDB calls it {statements[0].type.name}."
             raise failure(self.connection, "database-error", why=why)
+        return statements[0].type
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _start(self, cursor: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> Taken:
+        """Run a read and take its first batch."""
+        self._reader = run(cursor, sql, values).to_arrow_reader(BATCH_ROWS_MAX)
+        return take(self._reader)
+
+    def _batches(self, reader: pa.RecordBatchReader, first: Taken) -> Iterator[pa.RecordBatch]:
         """The batches of a read, as plain as its schema."""
         schema = plain_schema(reader.schema)
-        while (batch := self._wait(partial(next, reader, None))) is not None:
-            yield batch.cast(schema)
+        is_plain = schema == reader.schema
+        batches, is_over = first
+        while True:
+            yield from (batch if is_plain else batch.cast(schema) for batch in batches)
+            if is_over:
+                return
+            batches, is_over = self._wait(partial(take, reader))
 
     def _wait(self, call: Callable[[], Answer]) -> Answer:
-        """Make a call that may take long, so that Ctrl-C and ``interrupt`` end it.
+        """Make a call that may take long, so that Ctrl-C, ``interrupt`` and the clock end it.
 
         Signals come to the main thread, which DuckDB would keep busy; so the call has another one.
         DuckDB forgets an interrupt that comes before the call has begun, so it is said again.
         """
-        with ThreadPoolExecutor(1, "nbgov-duckdb") as worker:
-            future = worker.submit(call)
-            try:
-                # Polars makes every wait go on after a signal, unless it ends by itself.
-                while not wait([future], SIGNAL_CHECK_S).done:
-                    if self._is_stopping:
-                        self.interrupt()
-            except KeyboardInterrupt:
-                while not wait([future], SIGNAL_CHECK_S).done:
+        if self._is_over_time():
+            raise duckdb.InterruptException
+        future = self._engine.workers.submit(call)
+        try:
+            # Polars makes every wait go on after a signal, unless it ends by itself.
+            while not wait([future], SIGNAL_CHECK_S).done:
+                if self._is_stopping or self._is_over_time():
                     self.interrupt()
-                raise
-            return future.result()
+        except KeyboardInterrupt:
+            while not wait([future], SIGNAL_CHECK_S).done:
+                self.interrupt()
+            raise
+        return future.result()
 
-    def _start_timer(self) -> None:
-        """Interrupt the statement when its time is up."""
-        if self._engine.timeout_s is not None:
-            self._timer = threading.Timer(self._engine.timeout_s, self._expire)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _expire(self) -> None:
-        self._is_late = True
-        self.interrupt()
+    def _is_over_time(self) -> bool:
+        """Whether the statement has had all of its time."""
+        self._is_late = self._is_late or time.monotonic() > self._deadline
+        return self._is_late
 
     def _let_go(self) -> None:
-        """Stop the timer and end the loan, once."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """End the loan, once."""
         with self._lock:
             cursor, self._cursor = self._cursor, None
         if cursor is not None:
-            self._engine.take_back(cursor, is_read=self._is_read)
+            self._engine.take_back(cursor, is_read=self._is_read_loan)
+
+
+def set_key(cursor: duckdb.DuckDBPyConnection, pseudonym_key: bytes) -> None:
+    """Let one connection know the key of the pseudonyms, as values and in no text."""
+    for variable, pad in zip(("nbgov_inner", "nbgov_outer"), pads(pseudonym_key), strict=True):
+        cursor.execute(f"SET VARIABLE {variable} = $1", [pad])
 
 
 def run(cursor: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> duckdb.DuckDBPyRelation:
@@ -180,22 +210,50 @@ def run(cursor: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> duckd
     return cursor.sql(sql, params=values) if values else cursor.sql(sql)
 
 
-def changed_rows(table: pa.Table, *, is_returning: bool) -> Rows:
-    """What a write answers: the rows of ``RETURNING``, or only the count that DuckDB gives."""
+def take(reader: pa.RecordBatchReader) -> Taken:
+    """The next batch, with the one after it if it is not full, and whether that was all.
+
+    A batch that is not full is the last one, as a rule, so that a short answer takes one call.
+    """
+    batches: list[pa.RecordBatch] = []
+    while (batch := next(reader, None)) is not None:
+        batches.append(batch)
+        if batch.num_rows >= BATCH_ROWS_MAX or len(batches) == TAKEN_MAX:
+            return batches, False
+    return batches, True
+
+
+def changed_rows(table: pa.Table, *, is_returning: bool, is_counted: bool) -> Rows:
+    """What a write answers: the rows of ``RETURNING``, or only the count that DuckDB gives.
+
+    Rows that a CTE changes are in neither, so that nothing is counted then.
+    """
     if is_returning:
         schema = plain_schema(table.schema)
-        return Rows(schema, table.cast(schema).to_batches(), table.num_rows)
-    is_counted = table.column_names == ["Count"] and table.num_rows == 1
-    return Rows(pa.schema([]), (), table["Count"][0].as_py() if is_counted else None)
+        batches = table.cast(schema).to_batches()
+        return Rows(schema, batches, table.num_rows if is_counted else None)
+    has_count = is_counted and table.column_names == ["Count"] and table.num_rows == 1
+    return Rows(pa.schema([]), (), table["Count"][0].as_py() if has_count else None)
 
 
-def says_returning(sql: str) -> bool:
-    """Whether the keyword ``RETURNING`` stands in the text, outside of strings and comments."""
-    text = sql.encode()
-    return any(
-        kind == duckdb.token_type.keyword and text[start : start + 9].lower() == b"returning"
-        for start, kind in duckdb.tokenize(sql)
-    )
+def plans_write(sql: str) -> bool:
+    """Whether a text asks for the plan of a write, and not for the write.
+
+    Example:
+        >>> plans_write("EXPLAIN DELETE FROM t"), plans_write("EXPLAIN ANALYZE DELETE FROM t")
+        (True, False)
+    """
+    words = keywords(sql)
+    is_plan = words[:1] == ["explain"] and "analyze" not in words
+    return is_plan and not set(CHANGES).isdisjoint(words)
+
+
+def keywords(sql: str) -> list[str]:
+    """The keywords of a text, lower case, outside of strings and comments."""
+    text, tokens = sql.encode(), duckdb.tokenize(sql)
+    starts = [start for start, kind in tokens if kind == duckdb.token_type.keyword]
+    words = (WORD.match(text, start) for start in starts)
+    return [word[0].decode().lower() for word in words if word]
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

@@ -1,10 +1,10 @@
-"""The audit log, the key, the policy and the time of the machine that nbgov runs on.
+"""The audit log, the keys, the policy and the time of the machine that nbgov runs on.
 
 Each class is one port of :mod:`nbgov.ports` on a local disk. What the bytes mean is not known here;
 :mod:`nbgov.core.audit` says so for the log, and the owner of the policy says so for its text.
 """
 
 from nbgov.backends.files.audit_log import FileAuditLog
-from nbgov.backends.files.state import FilePolicySource, FileSigner, SystemClock
+from nbgov.backends.files.state import FileKey, FilePolicySource, FileSigner, SystemClock
 
-__all__ = ["FileAuditLog", "FilePolicySource", "FileSigner", "SystemClock"]
+__all__ = ["FileAuditLog", "FileKey", "FilePolicySource", "FileSigner", "SystemClock"]

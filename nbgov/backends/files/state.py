@@ -1,6 +1,7 @@
-"""The key, the policy and the time of a machine.
+"""The keys, the policy and the time of a machine.
 
-The key is made on first use and never leaves this module. The policy is a text here, no more.
+Keys are made on first use. The one of the log never leaves this module; the one of the pseudonyms
+goes to the engines, which need it. The policy is a text here, no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbgov.backends.files.revision import Revisions
 from nbgov.backends.files.segments import OPEN_FLAGS, make_folder, sync_folder, write_all
 from nbgov.errors import BackendFailed, ConfigInvalid
 
@@ -19,8 +21,8 @@ KEY_BYTES = 32
 POLICY_BYTES_MAX = 4 * 1024 * 1024
 
 
-class FileSigner:
-    """A :class:`~nbgov.ports.Signer` whose key is a file that only its owner can read.
+class FileKey:
+    """A secret of 32 bytes in a file that only its owner can read.
 
     Args:
         path: The key file. It is made on first use; whoever makes it first wins.
@@ -28,20 +30,20 @@ class FileSigner:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = b""
+        self.known = b""
 
-    def mac(self, data: bytes) -> bytes:
-        """HMAC-SHA256 of the data, 32 bytes.
+    def secret(self) -> bytes:
+        """The 32 bytes.
 
         Raises:
             BackendFailed: The key cannot be read or made (code ``state-unavailable``).
         """
-        if not self.key:
+        if not self.known:
             try:
-                self.key = self.read()
+                self.known = self.read()
             except OSError as error:
                 raise self.failed(error.strerror or type(error).__name__) from error
-        return hmac.digest(self.key, data, hashlib.sha256)
+        return self.known
 
     def read(self) -> bytes:
         """The key, made now if it is not there."""
@@ -52,7 +54,7 @@ class FileSigner:
             key, mode = os.read(fd, KEY_BYTES + 1), os.fstat(fd).st_mode
         finally:
             os.close(fd)
-        # Security: whoever can read the key can guess the values behind the log's digests.
+        # Security: whoever can read the key can guess the values behind digests and pseudonyms.
         if mode & 0o077:
             raise self.failed("others than its owner can read or write it")
         if len(key) != KEY_BYTES:
@@ -84,6 +86,25 @@ class FileSigner:
         )
 
 
+class FileSigner:
+    """A :class:`~nbgov.ports.Signer` with a key of its own.
+
+    Args:
+        path: The key file, made on first use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.key = FileKey(path)
+
+    def mac(self, data: bytes) -> bytes:
+        """HMAC-SHA256 of the data, 32 bytes.
+
+        Raises:
+            BackendFailed: The key cannot be read or made (code ``state-unavailable``).
+        """
+        return hmac.digest(self.key.secret(), data, hashlib.sha256)
+
+
 class FilePolicySource:
     """A :class:`~nbgov.ports.PolicySource` that reads a file each time it is asked.
 
@@ -93,6 +114,11 @@ class FilePolicySource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.revisions = Revisions(path)
+
+    def revision(self) -> str:
+        """The commit of the policy, with ``-dirty`` where the file has changed since; or empty."""
+        return self.revisions.current()
 
     def text(self) -> str:
         """The policy as it stands now.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from nbgov.backends.memory.faults import Faults
 from nbgov.core.approval import LIVE, expire, is_step
@@ -89,6 +90,13 @@ class MemoryDatasetStore:
                 raise BackendFailed("The delivery differs.", code="state-unavailable")
             self.kept.setdefault(version.version_id, version)
             self.deliveries[delivery.read_id] = delivery
+            self.describe(version.version_id, version.profile)
+
+    def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
+        """Keep the profile of a version that was kept without one."""
+        known = self.kept.get(version_id)
+        if known is not None and not known.profile:
+            self.kept[version_id] = replace(known, profile=profile)
 
     def version(self, version_id: str) -> DatasetVersion | None:
         """The version with this id."""
@@ -135,6 +143,10 @@ class MemoryRunStore:
             if run_id not in self.runs:
                 raise RequestInvalid(f"There is no run {run_id!r}.", code="unknown-run")
             return self.runs[run_id]
+
+    def is_training(self) -> bool:
+        """Whether a run is active."""
+        return self.active is not None
 
     def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:
         """Hear that a result was delivered; bind it to the active run, if there is one."""

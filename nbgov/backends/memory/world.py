@@ -84,6 +84,10 @@ class MemoryPolicySource:
             raise ConfigInvalid("There is no policy.", code="policy-missing")
         return self.policy
 
+    def revision(self) -> str:
+        """No commit."""
+        return ""
+
 
 class MemoryIdentity:
     """An :class:`~nbgov.ports.IdentityProvider` with declared principals.

@@ -6,7 +6,7 @@ rollback. Rows arrive as Arrow through ``COPY``, or through a cursor where value
 here knows policy or masks. Cases: ``tests/backends/test_engine.py``.
 """
 
-from nbgov.backends.postgresql.engine import open_engine
+from nbgov.backends.postgresql.engine import offline, open_engine
 from nbgov.backends.postgresql.transaction import render_markers
 
-__all__ = ["open_engine", "render_markers"]
+__all__ = ["offline", "open_engine", "render_markers"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import suppress
 from functools import partial
-from itertools import groupby
 from types import ModuleType
 from typing import Any, cast
 
@@ -14,11 +14,15 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from nbgov.backends.postgresql.catalog import Contents, ContentsReader
 from nbgov.backends.postgresql.opinion import opinion
+from nbgov.backends.postgresql.origins import Describer, check_origins
 from nbgov.backends.postgresql.transaction import BUFFERED, PostgreSQLTransaction
+from nbgov.core.offline import OfflineEngine
+from nbgov.core.pseudonym import pads
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import BackendFailed, ConfigInvalid
-from nbgov.model import Catalog, Clearance, Column, EngineOpinion, Table, TableName
+from nbgov.model import Catalog, Clearance, ColumnName, EngineOpinion
 
 CONNECTIONS_KEPT_MAX = 4
 CONNECTIONS_MAX = 20
@@ -31,22 +35,11 @@ BEGIN_SQL = """
                'search_path', concat_ws(', ', quote_ident(current_schema()), 'pg_temp'), true
            ),
            set_config('standard_conforming_strings', 'on', true),
+           set_config('row_security', 'on', true),
            set_config('cursor_tuple_fraction', '1', true),
            set_config(
                'statement_timeout', coalesce($2, current_setting('statement_timeout')), true
            )
-"""
-CATALOG_SQL = """
-    SELECT current_schema()::text, s.nspname::text, r.relname::text,
-           r.relkind IN ('v', 'm', 'f') OR r.relispartition
-               OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid),
-           a.attname::text, format_type(a.atttypid, a.atttypmod)
-    FROM pg_class r
-    JOIN pg_namespace s ON s.oid = r.relnamespace
-    LEFT JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
-      AND s.nspname <> 'information_schema' AND s.nspname NOT LIKE 'pg\\_%'
-    ORDER BY s.nspname, r.relname, a.attnum
 """
 
 
@@ -55,14 +48,14 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> PostgreSQLEngine:
 
     Args:
         name: Name of the connection.
-        settings: ``url``, and optionally ``user``, ``password`` and ``timeout_s``, which the server
-            keeps as ``statement_timeout``. A unix socket is named by its folder:
-            ``postgresql://user@/database?host=/folder``.
+        settings: ``url``, and optionally ``user``, ``password``, ``pseudonym_key`` and
+            ``timeout_s``, which the server keeps as ``statement_timeout``. A unix socket is named
+            by its folder: ``postgresql://user@/database?host=/folder``.
 
     Raises:
         ConfigInvalid: The url is no url.
     """
-    timeout_s = settings.get("timeout_s")
+    timeout_s, pseudonym_key = settings.get("timeout_s"), settings.get("pseudonym_key", b"")
     url = private_url(settings)
     # Security: a traceback that shows local variables would show the password among the settings.
     settings = {}
@@ -71,7 +64,12 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> PostgreSQLEngine:
             f"The url of connection {name} is not valid.",
             next_step="Write it as postgresql://host/database in nbgov.yaml.",
         )
-    return PostgreSQLEngine(name, url, timeout_s=timeout_s)
+    return PostgreSQLEngine(name, url, timeout_s=timeout_s, pseudonym_key=pseudonym_key)
+
+
+def offline(catalog: Catalog) -> OfflineEngine:
+    """An engine that inspects: the grammar needs no server."""
+    return OfflineEngine(catalog, opinion)
 
 
 def private_url(settings: Mapping[str, Any]) -> URL | None:
@@ -84,8 +82,14 @@ def private_url(settings: Mapping[str, Any]) -> URL | None:
     return url.set(password=settings.get("password") or url.password)
 
 
-def conninfo(url: URL) -> str:
-    """The url as libpq's own connection string, where no character needs an escape of its own."""
+def conninfo(url: URL, *, options: str = "") -> str:
+    """The url as libpq's own connection string, where no character needs an escape of its own.
+
+    Args:
+        url: Where the server is, with the account.
+        options: Settings of the session, after those that the url gives.
+    """
+    given = url.query.get("options", "")
     parts = {
         "host": url.host,
         "port": url.port,
@@ -94,7 +98,7 @@ def conninfo(url: URL) -> str:
         "dbname": url.database,
         "connect_timeout": CONNECT_WAIT_S,
         "application_name": "nbgov",
-    } | url.query  # fmt: skip
+    } | url.query | {"options": f"{given} {options}".strip()}  # fmt: skip
     escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
     return " ".join(
         f"{key}='{str(value).translate(escapes)}'" for key, value in parts.items() if value
@@ -118,60 +122,45 @@ def load_driver(name: str) -> ModuleType:
     return cast("ModuleType", dbapi)
 
 
-def connect(name: str, url: URL) -> Any:
-    """One connection to the server.
+def key_options(pseudonym_key: bytes) -> str:
+    """The key of the pseudonyms as settings of a session, for the start of a connection.
 
-    Raises:
-        BackendFailed: The server is not there, or does not accept the account.
+    Security: what a connection starts with is in no log and in no view of the server, unlike every
+    statement.
     """
-    driver = load_driver(name)
-    try:
-        return driver.connect(conninfo(url))
-    except driver.Error:
-        raise failure(
-            name,
-            "database-unavailable",
-            why="The server does not answer, or refuses the account or its password.",
-            next_step="Check url, user and password in nbgov.yaml, and that the server runs.",
-        ) from None
+    inner, outer = pads(pseudonym_key)
+    return f"-c nbgov.inner={inner.hex()} -c nbgov.outer={outer.hex()}"
 
 
 class PostgreSQLEngine:
-    """One PostgreSQL database, for any number of threads."""
+    """One PostgreSQL database, for any number of threads.
+
+    Only sessions that make pseudonyms know the key of them; they have a pool of their own.
+    """
 
     dialect = "postgres"
 
-    def __init__(self, name: str, url: URL, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, name: str, url: URL, *, timeout_s: float | None = None, pseudonym_key: bytes = b""
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
-        self._pool = QueuePool(
-            partial(connect, name, url),
-            pool_size=CONNECTIONS_KEPT_MAX,
-            max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT_MAX,
-            reset_on_return=None,
-            timeout=CONNECT_WAIT_S,
-        )
+        self._url = url
+        self.pseudonym_key = pseudonym_key
+        self._lock = threading.Lock()
+        self._pools = {is_keyed: self._new_pool(is_keyed=is_keyed) for is_keyed in (False, True)}
+        self._describer = Describer(name, url)
         self._transfers = Transfers()
+        self._watch: Any = None
+        self._reader = ContentsReader(self._ask_watch)
 
     def catalog(self) -> Catalog:
-        """What the database holds now, read in one go.
+        """What the database holds now; the same object while it holds the same.
 
         Raises:
             BackendFailed: The server cannot be reached.
         """
-        driver = load_driver(self.name)
-        lease = self.lease(is_read=True)
-        try:
-            with closing(lease.cursor()) as cursor:
-                cursor.execute(CATALOG_SQL)
-                rows = cursor.fetchall()
-            lease.rollback()
-        except driver.Error:
-            lease.invalidate()
-            raise failure(self.name, "database-error", why="Its catalog cannot be read.") from None
-        finally:
-            lease.close()
-        return catalog_of(rows)
+        return self._contents().catalog
 
     def inspect(self, sql: str) -> EngineOpinion:
         """What PostgreSQL's grammar makes of a text; no server is asked.
@@ -200,9 +189,23 @@ class PostgreSQLEngine:
     def close(self) -> None:
         """Close every stream and connection. The next statement connects again."""
         self._transfers.close()
-        self._renew_pool()
+        self._describer.close()
+        for is_keyed in self._pools:
+            self._renew_pool(is_keyed=is_keyed)
+        with self._lock:
+            self._leave_watch()
 
-    def lease(self, *, is_read: bool) -> PoolProxiedConnection:
+    def check_origins(self, sql: str, values: Sequence[Any], masked: frozenset[ColumnName]) -> None:
+        """Ask the server where the columns of a result come from, before it makes any row.
+
+        Raises:
+            IntegrityFailed: A masked column would arrive as it is stored.
+            BackendFailed: The server cannot be asked.
+        """
+        origins = self._describer.origins(sql, values)
+        check_origins(origins, self._contents().columns, masked)
+
+    def lease(self, *, is_read: bool, is_keyed: bool = False) -> PoolProxiedConnection:
         """A connection from the pool, in a fresh transaction of the right kind.
 
         A connection that the server has dropped since it was last used is replaced, once.
@@ -213,7 +216,7 @@ class PostgreSQLEngine:
         driver = load_driver(self.name)
         for is_last in (False, True):
             try:
-                lease = self._pool.connect()
+                lease = self._pools[is_keyed].connect()
             except PoolTimeout:
                 why = f"All its {CONNECTIONS_MAX} connections hold results that are still open."
                 raise failure(self.name, "database-unavailable", why=why) from None
@@ -221,7 +224,7 @@ class PostgreSQLEngine:
                 begin(lease, is_read=is_read, timeout_s=self.timeout_s)
             except driver.Error:
                 lease.invalidate()
-                self._renew_pool()
+                self._renew_pool(is_keyed=is_keyed)
                 if is_last:
                     why = "The server ended the connection."
                     raise failure(self.name, "database-unavailable", why=why) from None
@@ -229,10 +232,70 @@ class PostgreSQLEngine:
                 return lease
         raise AssertionError
 
-    def _renew_pool(self) -> None:
+    def _connect(self, *, is_keyed: bool = False, is_autocommit: bool = False) -> Any:
+        """One connection to the server.
+
+        Raises:
+            BackendFailed: The server is not there, or does not accept the account.
+        """
+        driver = load_driver(self.name)
+        options = key_options(self.pseudonym_key) if is_keyed else ""
+        try:
+            return driver.connect(conninfo(self._url, options=options), autocommit=is_autocommit)
+        except driver.Error:
+            pass
+        # Security: raised out here, so that no frame of the driver shows the account or the key.
+        options = ""
+        raise failure(
+            self.name,
+            "database-unavailable",
+            why="The server does not answer, or refuses the account or its password.",
+            next_step="Check url, user and password in nbgov.yaml, and that the server runs.",
+        )
+
+    def _new_pool(self, *, is_keyed: bool) -> QueuePool:
+        """A pool of connections that know the key of the pseudonyms, or that do not."""
+        return QueuePool(
+            partial(self._connect, is_keyed=is_keyed),
+            pool_size=CONNECTIONS_KEPT_MAX,
+            max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT_MAX,
+            reset_on_return=None,
+            timeout=CONNECT_WAIT_S,
+        )
+
+    def _renew_pool(self, *, is_keyed: bool) -> None:
         """Close idle connections; those on lease end with their lease."""
-        self._pool.dispose()
-        self._pool = self._pool.recreate()
+        pool = self._pools[is_keyed]
+        pool.dispose()
+        self._pools[is_keyed] = pool.recreate()
+
+    def _contents(self) -> Contents:
+        """What the database holds now, on a connection that is kept for this question."""
+        driver = load_driver(self.name)
+        with self._lock:
+            for is_last in (self._watch is None, True):
+                try:
+                    return self._reader.read()
+                except driver.Error:
+                    self._leave_watch()
+                    if is_last:
+                        break
+        raise failure(self.name, "database-error", why="Its catalog cannot be read.")
+
+    def _ask_watch(self, sql: str) -> list[tuple[Any, ...]]:
+        """The answer to a question about the catalog."""
+        if self._watch is None:
+            self._watch = self._connect(is_autocommit=True)
+        with self._watch.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _leave_watch(self) -> None:
+        """Close the connection of the catalog, which may be broken."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            with suppress(load_driver(self.name).Error):
+                watch.close()
 
 
 def begin(lease: PoolProxiedConnection, *, is_read: bool, timeout_s: float | None) -> None:
@@ -241,19 +304,3 @@ def begin(lease: PoolProxiedConnection, *, is_read: bool, timeout_s: float | Non
     link: Any = lease.driver_connection
     with link.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
         cursor.execute(BEGIN_SQL, ["on" if is_read else "off", milliseconds])
-
-
-def catalog_of(rows: Sequence[Any]) -> Catalog:
-    """The catalog for the rows of its query.
-
-    Views, foreign tables, partitions and heirs are views to us: they show rows of other tables.
-    """
-    tables = {}
-    for (schema, table, is_view), columns in groupby(rows, key=lambda row: row[1:4]):
-        name = TableName(schema, table)
-        tables[name] = Table(
-            name,
-            tuple(Column(row[4], row[5]) for row in columns if row[4] is not None),
-            kind="view" if is_view else "table",
-        )
-    return Catalog(PostgreSQLEngine.dialect, rows[0][0] or "" if rows else "public", tables)

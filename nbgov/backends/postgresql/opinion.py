@@ -13,35 +13,35 @@ from typing import Any
 import postgast
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
+from nbgov.backends.postgresql.effects import effects, functions
+from nbgov.core.statement import tokenize
 from nbgov.errors import RequestInvalid
 from nbgov.model import EngineOpinion, TableName
 
 READ_ROOT = "select_stmt"
-# Any of these anywhere means that a statement changes, makes or locks something.
-WRITE_NODES = {
-    "DeleteStmt", "InsertStmt", "IntoClause", "LockingClause", "MergeStmt", "UpdateStmt",
-}  # fmt: skip
 
 
 def opinion(sql: str) -> EngineOpinion:
-    """How many statements the grammar counts, whether it is one read, and what it names.
+    """How many statements the grammar counts, what the one does, and what it names and calls.
 
     Raises:
-        RequestInvalid: The text is not PostgreSQL's SQL.
+        RequestInvalid: The text is not PostgreSQL's SQL, or beyond what its parser reads.
     """
     statements = parsed(sql).stmts
     if len(statements) != 1:
         return EngineOpinion(len(statements))
     nodes = list(scoped_nodes(statements[0].stmt))
-    is_read = statements[0].stmt.WhichOneof("node") == READ_ROOT and not any(
-        node.DESCRIPTOR.name in WRITE_NODES for node, _ in nodes
-    )
     tables = frozenset(
         table_name(node)
         for node, ctes in nodes
         if node.DESCRIPTOR.name == "RangeVar" and (node.schemaname or node.relname not in ctes)
     )
-    return EngineOpinion(1, is_read=is_read, tables=tables)
+    return EngineOpinion(
+        1,
+        effects=effects(statements[0].stmt, [node for node, _ in nodes]),
+        tables=tables,
+        functions=functions(node for node, _ in nodes),
+    )
 
 
 def only_statement(sql: str) -> tuple[str, str]:
@@ -68,6 +68,8 @@ def parsed(sql: str) -> postgast.ParseResult:
     if "\0" in sql:
         raise RequestInvalid("The statement holds a NUL character.")
     try:
+        # Security: the budget comes first; libpg_query recurses in C.
+        tokenize(sql, "postgres")
         return postgast.parse(sql)
     except postgast.PgQueryError as error:
         place = len(sql.encode()[: max(error.cursorpos - 1, 0)].decode(errors="ignore")) + 1

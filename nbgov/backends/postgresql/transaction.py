@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbgov.backends.postgresql.columns import delivered_schema, exact, exact_text
-from nbgov.backends.postgresql.opinion import READ_ROOT, only_statement
+from nbgov.backends.postgresql.opinion import READ_ROOT, only_statement, parsed, scoped_nodes
 from nbgov.core.binds import bind_values, number_markers
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, record_batch
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
 from nbgov.model import BindMarker, Clearance
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ Answer = TypeVar("Answer")
 # Without COPY: the driver takes any statement then, and holds the whole answer.
 BUFFERED = {"adbc.postgresql.use_copy": "false"}
 FETCH_SQL = f"FETCH FORWARD {BATCH_ROWS_MAX} FROM nbgov_rows"
+CHANGES = {"DeleteStmt", "InsertStmt", "MergeStmt", "UpdateStmt"}
+CHANGE_ROOTS = {"delete_stmt", "insert_stmt", "merge_stmt", "update_stmt"}
 READ_ROOTS = {READ_ROOT, "explain_stmt", "variable_show_stmt"}
 CANCELLED = "57014"
 GONE = {"57P01", "57P02", "57P03"}
@@ -55,6 +57,30 @@ def render_markers(
     return number_markers(sql, markers, nulls=nulls)
 
 
+def counts_changes(sql: str, kind: str) -> bool:
+    """Whether the server counts every row that a statement changes: none that a CTE changes.
+
+    Example:
+        >>> counts_changes("WITH d AS (DELETE FROM t RETURNING a) SELECT a FROM d", READ_ROOT)
+        False
+    """
+    nodes = scoped_nodes(parsed(sql))
+    changes = sum(node.DESCRIPTOR.name in CHANGES for node, _ in nodes)
+    return kind in CHANGE_ROOTS and changes == 1
+
+
+def server_reason(sqlstate: str, *, is_sensitive: bool = True) -> str:
+    """What the server says in our words. Near protected data it is no more than the class.
+
+    Example:
+        >>> server_reason("22012"), server_reason("99999", is_sensitive=False)
+        ('SQLSTATE class 22: a value is out of range or does not fit a type.', 'SQLSTATE 99999.')
+    """
+    reason = CLASSES.get(sqlstate[:2])
+    number = f"SQLSTATE class {sqlstate[:2]}" if is_sensitive else f"SQLSTATE {sqlstate}"
+    return f"{number}: {reason}." if reason else f"{number}."
+
+
 class PostgreSQLTransaction:
     """One statement on a leased connection, which is used again only if all went well."""
 
@@ -63,6 +89,7 @@ class PostgreSQLTransaction:
         self.errors: tuple[type[Exception], ...] = (driver.Error, OSError)
         self._engine = engine
         self._is_read = is_read
+        self._is_sensitive = True
         self._asked_at = 0.0
         self._lock = threading.Lock()
         self._lease: PoolProxiedConnection | None = None
@@ -71,6 +98,7 @@ class PostgreSQLTransaction:
 
     def begin(self, clearance: Clearance) -> Rows:
         """Run the statement: a read streams from here on, a write is done when this returns."""
+        self._is_sensitive = clearance.is_sensitive
         nulls = [name for name, value in clearance.binds.items() if value is None]
         rendered, names = render_markers(clearance.sql, clearance.marker_spans, nulls)
         values = bind_values(clearance.binds, names)
@@ -78,11 +106,15 @@ class PostgreSQLTransaction:
         if self._is_read and kind not in READ_ROOTS:
             why = "It is to run as a read, and PostgreSQL does not call it one."
             raise failure(self.connection, "database-error", why=why)
-        self._lease = self._engine.lease(is_read=self._is_read)
+        if clearance.masked:
+            self._engine.check_origins(sql, values, clearance.masked)
+        is_private = is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key)
+        self._lease = self._engine.lease(is_read=self._is_read, is_keyed=is_private)
         cursor = self._open_cursor(is_copy=kind == READ_ROOT and self._is_read and not values)
         described = self._ask(cursor.adbc_execute_schema, sql, values or None)
         if not self._is_read:
-            return self._write(sql, values, described)
+            is_counted = counts_changes(sql, kind)
+            return self._write(sql, values, described, is_counted=is_counted)
         text, schema = exact_text(sql, described), delivered_schema(described)
         if values and kind == READ_ROOT:
             declare = f"DECLARE nbgov_rows NO SCROLL CURSOR FOR {text}"
@@ -130,8 +162,8 @@ class PostgreSQLTransaction:
             return self._explain_cancel()
         if not sqlstate or sqlstate in GONE:
             return failure(self.connection, "database-unavailable", why="The connection was lost.")
-        reason = CLASSES.get(sqlstate[:2], "the server says no more than that")
-        return failure(self.connection, "database-error", why=f"SQLSTATE {sqlstate}: {reason}.")
+        why = server_reason(sqlstate, is_sensitive=self._is_sensitive)
+        return failure(self.connection, "database-error", why=why)
 
     def _explain_cancel(self) -> BaseException:
         """Who cancelled: the clock, the person at the keyboard, or somebody on the server."""
@@ -144,16 +176,19 @@ class PostgreSQLTransaction:
             return KeyboardInterrupt()
         return failure(self.connection, "cancelled", why="Somebody cancelled it on the server.")
 
-    def _write(self, sql: str, values: list[Any], described: pa.Schema) -> Rows:
+    def _write(
+        self, sql: str, values: list[Any], described: pa.Schema, *, is_counted: bool
+    ) -> Rows:
         """Run a write to its end and keep the rows that it returns."""
         if not len(described):
             self._ask(self._cursor.executemany, sql, [values] if values else None)
             changed = self._cursor.rowcount
-            return Rows(described, (), changed if changed >= 0 else None)
+            return Rows(described, (), changed if changed >= 0 and is_counted else None)
         self._ask(self._cursor.execute, exact_text(sql, described), values or None)
         schema = delivered_schema(described)
         batches = [record_batch(batch.columns, schema, exact) for batch in self._streamed()]
-        return Rows(schema, batches, sum(batch.num_rows for batch in batches))
+        returned = sum(batch.num_rows for batch in batches)
+        return Rows(schema, batches, returned if is_counted else None)
 
     def _streamed(self) -> Iterator[pa.RecordBatch]:
         """Batches of the statement that was executed, as they come."""

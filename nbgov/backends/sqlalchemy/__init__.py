@@ -6,7 +6,7 @@ MySQL and MariaDB let DDL through even so, and commit it: the account should be 
 read. Nothing here knows policy or masks. Cases: ``tests/backends/test_engine.py``.
 """
 
-from nbgov.backends.sqlalchemy.engine import open_engine
+from nbgov.backends.sqlalchemy.engine import offline, open_engine
 from nbgov.backends.sqlalchemy.transaction import render_markers
 
-__all__ = ["open_engine", "render_markers"]
+__all__ = ["offline", "open_engine", "render_markers"]

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from nbgov.backends.sqlalchemy.catalog import read_catalog
+from nbgov.backends.sqlalchemy.mysql import pin_mysql
+from nbgov.backends.sqlalchemy.opinion import opinion
 from nbgov.backends.sqlalchemy.transaction import (
     SQLAlchemyTransaction,
-    check_comments,
-    count_statements,
 )
+from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import BackendFailed, ConfigInvalid
-from nbgov.model import Catalog, Clearance, Column, EngineOpinion, Table, TableName
+from nbgov.model import Catalog, Clearance, EngineOpinion
 
 # sqlglot's names for SQLAlchemy's, where they differ.
 DIALECTS = {"mariadb": "mysql", "mssql": "tsql", "postgresql": "postgres"}
-SYSTEM_SCHEMAS = {
-    "guest", "information_schema", "mysql", "performance_schema", "pg_catalog", "sys", "system",
-}  # fmt: skip
-KINDS = {"table": ObjectKind.TABLE, "view": ObjectKind.ANY_VIEW}
+# What keeps a driver from sending a file of this machine to a server that asks for it.
+NO_LOCAL_FILES: Mapping[str, Mapping[str, bool]] = {
+    "mysqlconnector": {"allow_local_infile": False},
+    "mysqldb": {"local_infile": False},
+    "pymysql": {"local_infile": False},
+}
 
 
 def open_engine(name: str, settings: Mapping[str, Any]) -> SQLAlchemyEngine:
@@ -33,12 +36,13 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> SQLAlchemyEngine:
 
     Args:
         name: Name of the connection.
-        settings: ``url``, and optionally ``user``, ``password`` and ``timeout_s``.
+        settings: ``url``, and optionally ``user``, ``password``, ``timeout_s`` and
+            ``pseudonym_key``.
 
     Raises:
         ConfigInvalid: The url is no url.
     """
-    timeout_s = settings.get("timeout_s")
+    timeout_s, pseudonym_key = settings.get("timeout_s"), settings.get("pseudonym_key", b"")
     url = private_url(settings)
     # Security: a traceback that shows local variables would show the password among the settings.
     settings = {}
@@ -47,7 +51,7 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> SQLAlchemyEngine:
             f"The url of connection {name} is not valid.",
             next_step="Write it as dialect+driver://host/database in nbgov.yaml.",
         )
-    return SQLAlchemyEngine(name, url, timeout_s=timeout_s)
+    return SQLAlchemyEngine(name, url, timeout_s=timeout_s, pseudonym_key=pseudonym_key)
 
 
 def private_url(settings: Mapping[str, Any]) -> sa.URL | None:
@@ -63,26 +67,33 @@ def private_url(settings: Mapping[str, Any]) -> sa.URL | None:
 class SQLAlchemyEngine:
     """One database behind a SQLAlchemy URL, for any number of threads."""
 
-    def __init__(self, name: str, url: sa.URL, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, name: str, url: sa.URL, *, timeout_s: float | None = None, pseudonym_key: bytes = b""
+    ) -> None:
         backend = url.get_backend_name()
         self.name = name
         self.timeout_s = timeout_s
+        self.pseudonym_key = pseudonym_key
         self.dialect = DIALECTS.get(backend, backend)
         self._url = url
+        self._catalog: Catalog | None = None
         self._transfers = Transfers()
 
     def catalog(self) -> Catalog:
-        """What the database holds now, system schemas left out.
+        """What the database holds now, system schemas left out; the same object while it does.
 
         Raises:
             BackendFailed: The database cannot be reached.
         """
         with self.connect() as link:
             try:
-                return read_catalog(sa.inspect(link), self.dialect)
+                found = read_catalog(link, self.dialect)
             except SQLAlchemyError:
                 why = "Its catalog cannot be read."
                 raise failure(self.name, "database-error", why=why) from None
+        if found != self._catalog:
+            self._catalog = found
+        return self._catalog
 
     def inspect(self, sql: str) -> EngineOpinion:
         """How many statements the text holds; the rest the driver cannot tell.
@@ -90,8 +101,7 @@ class SQLAlchemyEngine:
         Raises:
             RequestInvalid: The text is not SQL of the dialect.
         """
-        check_comments(sql, self.dialect)
-        return EngineOpinion(count_statements(sql, self.dialect))
+        return opinion(sql, self.dialect)
 
     def execute(self, clearance: Clearance) -> Transfer:
         """Run what was cleared, once.
@@ -121,13 +131,18 @@ class SQLAlchemyEngine:
             BackendFailed: The driver is missing.
         """
         try:
-            return sa.create_engine(self._url, hide_parameters=True)
+            driver = self._url.get_driver_name()
+            guards = dict(NO_LOCAL_FILES.get(driver, {}))
+            source = sa.create_engine(self._url, hide_parameters=True, connect_args=guards)
         except (ImportError, ArgumentError):
             raise BackendFailed(
                 f"Connection {self.name} needs a database driver, which is not installed.",
                 code="driver-missing",
                 next_step=f"Install the driver for {self._url.drivername}.",
             ) from None
+        if self.dialect == "mysql":
+            sa.event.listen(source, "connect", partial(pin_mysql, timeout_s=self.timeout_s))
+        return source
 
     def connect(self) -> sa.Connection:
         """A connection from the pool.
@@ -149,16 +164,6 @@ class SQLAlchemyEngine:
             ) from None
 
 
-def read_catalog(inspector: sa.Inspector, dialect: str) -> Catalog:
-    """Every table and view outside of the system schemas."""
-    tables = {}
-    for schema in inspector.get_schema_names():
-        if schema.lower() in SYSTEM_SCHEMAS:
-            continue
-        for kind, reflected in KINDS.items():
-            found = inspector.get_multi_columns(schema=schema, kind=reflected)
-            for (_, table), columns in found.items():
-                name = TableName(schema, table)
-                typed = tuple(Column(column["name"], str(column["type"])) for column in columns)
-                tables[name] = Table(name, typed, kind=kind)
-    return Catalog(dialect, inspector.default_schema_name or "", tables)
+def offline(catalog: Catalog) -> OfflineEngine:
+    """An engine that inspects as the engines of its dialect do, without a driver."""
+    return OfflineEngine(catalog, partial(opinion, dialect=catalog.dialect))

@@ -15,21 +15,38 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlglot.errors import SqlglotError
 
 from nbgov.backends.sqlalchemy.columns import array, settled_type
+from nbgov.backends.sqlalchemy.mysql import (
+    KEY_SQL,
+    OUT_OF_TIME,
+    check_origins,
+    check_unlogged,
+    unsafe,
+)
 from nbgov.core.binds import bind_values, text_form, write_markers
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, record_batch
+from nbgov.core.pseudonym import pads, token
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import BindMarker, Clearance, Span
 
 if TYPE_CHECKING:
     from nbgov.backends.sqlalchemy.engine import SQLAlchemyEngine
 
+# Security: SET TRANSACTION READ WRITE fails once a query has run, and this is one. No temporary
+# table stands in for a real one on this path.
+PIN_SQL = """
+    SELECT set_config(
+               'search_path', concat_ws(', ', quote_ident(current_schema()), 'pg_temp'), true
+           ),
+           set_config('standard_conforming_strings', 'on', true)
+"""
 # What begins a read, and what begins a write, by sqlglot's name of the dialect.
 BEGIN = {
     "mysql": (["START TRANSACTION READ ONLY"], ["START TRANSACTION"]),
     "oracle": (["SET TRANSACTION READ ONLY"], []),
-    "postgres": (["SET TRANSACTION READ ONLY"], []),
+    "postgres": (["SET TRANSACTION READ ONLY", PIN_SQL], [PIN_SQL]),
     "sqlite": (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF", "BEGIN IMMEDIATE"]),
 }
+SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 EXECUTABLE_COMMENT = re.compile(r"/\*M?!", re.IGNORECASE)
 
 
@@ -86,6 +103,8 @@ class SQLAlchemyTransaction:
         self._engine = engine
         self._is_read = is_read
         self._is_late = False
+        self._is_sensitive = True
+        self._is_keyed = False
         self._lock = threading.Lock()
         self._link: sa.Connection | None = None
         self._driver: Any = None
@@ -104,11 +123,17 @@ class SQLAlchemyTransaction:
         link = self._link = self._engine.connect()
         self._driver = link.connection.driver_connection
         self._start_timer()
+        self._is_sensitive = clearance.is_sensitive
+        self._is_keyed = is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key)
+        if self._is_keyed:
+            self._set_key(link)
         reading, writing = BEGIN.get(dialect, ([], []))
         for statement in reading if self._is_read else writing:
             link.exec_driver_sql(statement)
         options = {"stream_results": True} if self._is_read else {}
         result = link.execute(sa.text(sql), values, execution_options=options)
+        if self._engine.dialect == "mysql" and result.returns_rows:
+            check_origins(result.cursor, clearance.masked)
         return self._rows(result, clearance.rows_max)
 
     def commit(self) -> None:
@@ -118,6 +143,8 @@ class SQLAlchemyTransaction:
             self._link.rollback()
         else:
             self._link.commit()
+        if self._is_keyed:
+            self._link.invalidate()
         self._let_go()
 
     def abandon(self) -> None:
@@ -154,11 +181,16 @@ class SQLAlchemyTransaction:
             return failure(self.connection, "database-error", why=why)
         if error.connection_invalidated:
             return failure(self.connection, "database-unavailable", why="The connection was lost.")
-        code = getattr(error.orig, "sqlstate", None) or next(
-            iter(getattr(error.orig, "args", ())), ""
-        )
-        is_code = isinstance(code, int) or re.fullmatch(r"[0-9A-Z]{5}", str(code))
-        why = f"The driver reports {type(error.orig).__name__}{f' {code}' if is_code else ''}."
+        number = next(iter(getattr(error.orig, "args", ())), "")
+        if number in OUT_OF_TIME and self._engine.timeout_s is not None:
+            self._is_late = True
+            return self.explain(error)
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if SQLSTATE.fullmatch(state):
+            code = f" {state[:2] if self._is_sensitive else state}"
+        else:
+            code = f" {number}" if isinstance(number, int) else ""
+        why = f"The driver reports {type(error.orig).__name__}{code}."
         return failure(self.connection, "database-error", why=why)
 
     def _rows(self, result: sa.CursorResult[Any], rows_max: int | None) -> Rows:
@@ -180,6 +212,21 @@ class SQLAlchemyTransaction:
         if not self._is_read:
             return Rows(schema, [record_batch(columns, schema, array)], len(rows))
         return Rows(schema, batches(result, columns, schema))
+
+    def _set_key(self, link: sa.Connection) -> None:
+        """Let the session know the key of the pseudonyms; it is not used again after that."""
+        # Security: the key is no local variable here, as a traceback may show those.
+        if self._engine.dialect == "mysql":
+            check_unlogged(self.connection, link, is_read=self._is_read)
+            link.exec_driver_sql(KEY_SQL, pads(self._engine.pseudonym_key))
+        elif self._engine.dialect == "sqlite":
+            self._driver.create_function("nbgov_token", 1, self._pseudonym)
+        else:
+            raise unsafe(self.connection, "There is no way to tell it that leaves no trace.")
+
+    def _pseudonym(self, value: str | None) -> str | None:
+        """What ``nbgov_token`` answers in SQLite."""
+        return None if value is None else token(value, self._engine.pseudonym_key)
 
     def _start_timer(self) -> None:
         """Interrupt the statement when its time is up."""

@@ -30,7 +30,7 @@ CREATE TABLE approvals (
     sql TEXT NOT NULL,
     binds TEXT NOT NULL,
     requester TEXT NOT NULL,
-    effect TEXT NOT NULL,
+    verb TEXT NOT NULL,
     tables TEXT NOT NULL CHECK (json_valid(tables)),
     requested_at TEXT NOT NULL,
     expires_at TEXT NOT NULL CHECK (expires_at > requested_at),
@@ -80,7 +80,7 @@ CREATE TABLE versions (
     version_id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
     facts TEXT NOT NULL CHECK (json_valid(facts)),
-    profile BLOB NOT NULL
+    profile BLOB
 ) STRICT;
 CREATE INDEX versions_by_name ON versions (name);
 

@@ -12,31 +12,18 @@ import sqlite3
 import threading
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nbgov.backends.sqlite.transaction import (
-    READ_ACTIONS,
-    SQLiteTransaction,
-    connect,
-    reason,
-    render_markers,
-)
+from nbgov.backends.sqlite.catalog import DIALECT, make_database, read_catalog
+from nbgov.backends.sqlite.opinion import opinion
+from nbgov.backends.sqlite.transaction import SQLiteTransaction, connect, render_markers
+from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
-from nbgov.errors import RequestInvalid
-from nbgov.model import Catalog, Clearance, Column, EngineOpinion, Table, TableName
+from nbgov.model import Catalog, Clearance, EngineOpinion
 
-__all__ = ["SQLiteEngine", "open_engine", "render_markers"]
-
-MAIN = "main"
-CHANGES = {sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE}
-TABLES_SQL = """
-    SELECT name, type FROM sqlite_schema
-    WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-    ORDER BY name
-"""
-COLUMNS_SQL = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid"
-CODES = {"no such table": "unknown-table", "no such column": "unknown-column"}
+__all__ = ["SQLiteEngine", "offline", "open_engine", "render_markers"]
 
 
 def open_engine(name: str, settings: Mapping[str, Any]) -> SQLiteEngine:
@@ -45,20 +32,28 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> SQLiteEngine:
     Args:
         name: Name of the connection.
         settings: ``path`` of the file, and optionally ``timeout_s`` (from the start of a statement
-            to the end of its stream).
+            to the end of its stream) and ``pseudonym_key``.
     """
-    return SQLiteEngine(name, str(settings["path"]), timeout_s=settings.get("timeout_s"))
+    return SQLiteEngine(
+        name,
+        str(settings["path"]),
+        timeout_s=settings.get("timeout_s"),
+        pseudonym_key=settings.get("pseudonym_key", b""),
+    )
 
 
 class SQLiteEngine:
     """One SQLite file, for any number of threads."""
 
-    dialect = "sqlite"
+    dialect = DIALECT
 
-    def __init__(self, name: str, path: str, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, name: str, path: str, *, timeout_s: float | None = None, pseudonym_key: bytes = b""
+    ) -> None:
         self.name = name
         self.path = path
         self.timeout_s = timeout_s
+        self.pseudonym_key = pseudonym_key
         self._lock = threading.Lock()
         self._link: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -98,16 +93,8 @@ class SQLiteEngine:
             BackendFailed: The file cannot be opened.
         """
         with closing(connect(self.name, self.path, is_read=True)) as link:
-            witness = Witness(link)
-            try:
-                link.execute(f"EXPLAIN {sql}")
-            except (sqlite3.Error, sqlite3.Warning) as error:
-                if "one statement at a time" in str(error):
-                    return EngineOpinion(statements=2)
-                if witness.is_denied:
-                    return EngineOpinion(statements=1, is_read=False)
-                raise invalid(error) from None
-            return witness.opinion()
+            declare_token(link)
+            return opinion(link, sql)
 
     def execute(self, clearance: Clearance) -> Transfer:
         """Run what was cleared, once; a read sees one snapshot.
@@ -116,9 +103,7 @@ class SQLiteEngine:
             BackendFailed: SQLite failed.
             RequestInvalid: A bind value is missing or cannot be sent.
         """
-        transaction = SQLiteTransaction(
-            self.name, self.path, is_read=clearance.is_read, timeout_s=self.timeout_s
-        )
+        transaction = SQLiteTransaction(self, is_read=clearance.is_read)
         return self._transfers.start(transaction, clearance)
 
     def cancel(self) -> None:
@@ -148,75 +133,14 @@ class SQLiteEngine:
             self._link = None
 
 
-class Witness:
-    """Watches SQLite prepare one statement and notes what it touches."""
-
-    def __init__(self, link: sqlite3.Connection) -> None:
-        rows = link.execute(
-            "SELECT lower(name), type FROM sqlite_schema WHERE type IN ('trigger', 'view')"
-        ).fetchall()
-        self._proxies = dict(rows)
-        self._seen: set[tuple[str, str, str]] = set()
-        self._is_read = True
-        self.is_denied = False
-        link.set_authorizer(self._note)
-
-    def opinion(self) -> EngineOpinion:
-        """The opinion, once the statement is prepared."""
-        tables = frozenset(
-            TableName(schema, table) for schema, table, _ in filter(self._is_named, self._seen)
-        )
-        return EngineOpinion(statements=1, is_read=self._is_read, tables=tables)
-
-    def _note(
-        self,
-        action: int,
-        first: str | None,
-        _: str | None,
-        schema: str | None,
-        via: str | None,
-    ) -> int:
-        """Note one action. What is more than rows of a table is denied, and so never happens."""
-        if action in CHANGES:
-            self._is_read = False
-        if first is not None and (action == sqlite3.SQLITE_READ or action in CHANGES):
-            self._seen.add((schema or MAIN, first, (via or "").lower()))
-        elif action not in READ_ACTIONS and action != sqlite3.SQLITE_FUNCTION:
-            # Security: some PRAGMAs act while they are prepared, even under EXPLAIN.
-            self.is_denied = True
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK
-
-    def _is_named(self, seen: tuple[str, str, str]) -> bool:
-        """Whether the text names the table itself.
-
-        SQLite also gives the name of a CTE here. Only a view that the text really reads, or a
-        trigger of a write, stands between the text and a table.
-        """
-        _, _, via = seen
-        match self._proxies.get(via):
-            case "view":
-                return not any(table.lower() == via for _, table, _ in self._seen)
-            case "trigger":
-                return self._is_read
-        return True
+def offline(catalog: Catalog) -> OfflineEngine:
+    """An engine that inspects against an empty database made from a catalog."""
+    link = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    make_database(link, catalog)
+    declare_token(link)
+    return OfflineEngine(catalog, partial(opinion, link), link.close)
 
 
-def invalid(error: sqlite3.Error | sqlite3.Warning) -> RequestInvalid:
-    """The error for a text that SQLite cannot prepare."""
-    why = reason(getattr(error, "sqlite_errorname", ""), str(error))
-    code = next((code for known, code in CODES.items() if known in why), "syntax")
-    return RequestInvalid("SQLite cannot prepare the statement.", code=code, why=why)
-
-
-def read_catalog(link: sqlite3.Connection) -> Catalog:
-    """Every table and view of the file that can be read; a view onto nothing cannot."""
-    tables = {}
-    for table, kind in link.execute(TABLES_SQL).fetchall():
-        try:
-            rows = link.execute(COLUMNS_SQL, [table]).fetchall()
-        except sqlite3.OperationalError:
-            continue
-        name = TableName(MAIN, table)
-        tables[name] = Table(name, tuple(Column(*row) for row in rows), kind=kind)
-    return Catalog(SQLiteEngine.dialect, MAIN, tables)
+def declare_token(link: sqlite3.Connection) -> None:
+    """Let a connection that runs nothing prepare texts that make pseudonyms."""
+    link.create_function("nbgov_token", 1, lambda _: None, deterministic=True)

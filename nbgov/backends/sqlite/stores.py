@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nbgov.backends.sqlite.database import Database, unavailable
 from nbgov.core.approval import LIVE, expire, is_step
@@ -22,7 +23,6 @@ from nbgov.model import (
     ApprovalState,
     DatasetVersion,
     Delivery,
-    Effect,
     Vote,
 )
 
@@ -102,13 +102,14 @@ class SqliteDatasetStore:
         Raises:
             BackendFailed: It cannot be kept, or the delivery's id belongs to another delivery.
         """
-        profile = zlib.compress(json.dumps(dict(version.profile)).encode())
         with self.database.writing() as connection:
             connection.execute(
                 "INSERT INTO versions (version_id, name, facts, profile) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (version_id) DO NOTHING",
-                (version.version_id, version.name, version_facts(version), profile),
+                (version.version_id, version.name, version_facts(version), None),
             )
+            if version.profile:
+                write_profile(connection, version.version_id, version.profile)
             connection.execute(
                 "INSERT INTO deliveries (read_id, version_id, facts) VALUES (?, ?, ?) "
                 "ON CONFLICT (read_id) DO NOTHING",
@@ -116,6 +117,15 @@ class SqliteDatasetStore:
             )
             if read_delivery(connection, delivery.read_id) != delivery:
                 raise unavailable("the delivery was kept before, with other facts")
+
+    def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
+        """Keep the profile of a version that was kept without one.
+
+        Raises:
+            BackendFailed: It cannot be kept.
+        """
+        with self.database.writing() as connection:
+            write_profile(connection, version_id, profile)
 
     def version(self, version_id: str) -> DatasetVersion | None:
         """The version with this id."""
@@ -149,9 +159,9 @@ class SqliteDatasetStore:
 def insert_approval(connection: sqlite3.Connection, approval: Approval) -> None:
     """Add a ticket with its quorums; it has no votes yet."""
     connection.execute(
-        "INSERT INTO approvals (ticket, binding_digest, connection, sql, binds, requester, effect,"
+        "INSERT INTO approvals (ticket, binding_digest, connection, sql, binds, requester, verb,"
         " tables, requested_at, expires_at, state, revision) VALUES (:ticket, :binding_digest,"
-        " :connection, :sql, :binds, :requester, :effect, :tables, :requested_at, :expires_at,"
+        " :connection, :sql, :binds, :requester, :verb, :tables, :requested_at, :expires_at,"
         " :state, 0)",
         {
             "ticket": approval.ticket,
@@ -160,7 +170,7 @@ def insert_approval(connection: sqlite3.Connection, approval: Approval) -> None:
             "sql": approval.sql,
             "binds": approval.binds,
             "requester": approval.requester,
-            "effect": approval.effect.value,
+            "verb": approval.verb,
             "tables": json.dumps(approval.tables),
             "requested_at": time_text(approval.requested_at),
             "expires_at": time_text(approval.expires_at),
@@ -247,7 +257,7 @@ def read_approval(connection: sqlite3.Connection, row: sqlite3.Row) -> Approval:
             binds=row["binds"],
             requester=row["requester"],
             quorums=tuple(map(read_quorum, quorums)),
-            effect=Effect(row["effect"]),
+            verb=row["verb"],
             tables=tuple(json.loads(row["tables"])),
             requested_at=datetime.fromisoformat(row["requested_at"]),
             expires_at=datetime.fromisoformat(row["expires_at"]),
@@ -302,13 +312,28 @@ def version_facts(version: DatasetVersion) -> str:
     )
 
 
+def write_profile(
+    connection: sqlite3.Connection, version_id: str, profile: Mapping[str, Any]
+) -> None:
+    """Keep the profile of a version that has none yet."""
+    known = connection.execute(
+        "SELECT 1 FROM versions WHERE version_id = ? AND profile IS NULL", (version_id,)
+    ).fetchone()
+    if known:
+        connection.execute(
+            "UPDATE versions SET profile = ? WHERE version_id = ?",
+            (zlib.compress(json.dumps(dict(profile)).encode()), version_id),
+        )
+
+
 def read_version(row: sqlite3.Row) -> DatasetVersion:
     """The version in a row."""
     with decoding("a dataset version"):
         facts = json.loads(row["facts"])
         facts |= {key: tuple(facts[key]) for key in ("tables", "binds")}
         facts["columns"] = tuple(map(tuple, facts["columns"]))
-        profile = json.loads(zlib.decompress(row["profile"]))
+        held = row["profile"]
+        profile = json.loads(zlib.decompress(held)) if held is not None else {}
         return DatasetVersion(
             version_id=row["version_id"], name=row["name"], profile=profile, **facts
         )

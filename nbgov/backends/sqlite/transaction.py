@@ -6,15 +6,19 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from nbgov.backends.sqlite.columns import array, settled_type
 from nbgov.core.binds import bind_values, text_form, write_markers
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, record_batch
+from nbgov.core.pseudonym import token
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
 from nbgov.errors import RequestInvalid
 from nbgov.model import BindMarker, Clearance
+
+if TYPE_CHECKING:
+    from nbgov.backends.sqlite.engine import SQLiteEngine
 
 # SQLite looks up from its work this often, in its own instructions: every millisecond or so.
 STEPS_BETWEEN_CHECKS = 10_000
@@ -65,6 +69,8 @@ def connect(connection: str, path: str, *, is_read: bool) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
+            # Security: no view or trigger of the file may call what is not part of SQLite.
+            link.execute("PRAGMA trusted_schema = OFF")
             link.execute("PRAGMA schema_version")
         except sqlite3.Error:
             link.close()
@@ -84,13 +90,10 @@ class SQLiteTransaction:
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error, sqlite3.Warning)
 
-    def __init__(
-        self, connection: str, path: str, *, is_read: bool, timeout_s: float | None
-    ) -> None:
-        self.connection = connection
-        self._path = path
+    def __init__(self, engine: SQLiteEngine, *, is_read: bool) -> None:
+        self.connection = engine.name
+        self._engine = engine
         self._is_read = is_read
-        self._timeout_s = timeout_s
         self._deadline = float("inf")
         self._is_stopped = False
         self._link: sqlite3.Connection | None = None
@@ -99,14 +102,16 @@ class SQLiteTransaction:
         """Run the statement: a read streams after its first batch, a write is done."""
         sql, names = render_markers(clearance.sql, clearance.marker_spans)
         values = [text_form(value) for value in bind_values(clearance.binds, names)]
-        link = self._link = connect(self.connection, self._path, is_read=self._is_read)
-        if self._timeout_s is not None:
-            self._deadline = time.monotonic() + self._timeout_s
+        link = self._link = connect(self.connection, self._engine.path, is_read=self._is_read)
+        if self._engine.timeout_s is not None:
+            self._deadline = time.monotonic() + self._engine.timeout_s
+        if is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key):
+            set_key(link, self._engine.pseudonym_key)
         link.set_progress_handler(self._is_to_stop, STEPS_BETWEEN_CHECKS)
         if not self._is_read:
-            return write(link, sql, values)
+            return write(link, sql, values, told=clearance.masked_types)
         shape = write_markers(clearance.sql, clearance.marker_spans, lambda _: "NULL")
-        return read(link, sql, values, shape=shape, rows_max=clearance.rows_max)
+        return read(link, sql, values, shape=shape, clearance=clearance)
 
     def commit(self) -> None:
         """Commit a write; a read leaves nothing to keep."""
@@ -132,7 +137,7 @@ class SQLiteTransaction:
             if time.monotonic() < self._deadline:
                 # Python's own signal handler ran inside the progress handler and raised there.
                 return KeyboardInterrupt()
-            why = f"It ran longer than timeout_s, which is {self._timeout_s:g} s."
+            why = f"It ran longer than timeout_s, which is {self._engine.timeout_s:g} s."
             return failure(self.connection, "cancelled", why=why)
         if "one statement at a time" in str(error):
             return RequestInvalid("SQLite counts several statements.", code="not-one-statement")
@@ -140,6 +145,15 @@ class SQLiteTransaction:
 
     def _is_to_stop(self) -> bool:
         return self._is_stopped or time.monotonic() > self._deadline
+
+
+def set_key(link: sqlite3.Connection, pseudonym_key: bytes) -> None:
+    """Give one connection the function that makes pseudonyms."""
+
+    def pseudonym(value: str | None) -> str | None:
+        return None if value is None else token(value, pseudonym_key)
+
+    link.create_function("nbgov_token", 1, pseudonym, deterministic=True)
 
 
 def reason(name: str, message: str) -> str:
@@ -167,17 +181,23 @@ def authorize_write(action: int, _: str | None, function: str | None, *__: str |
     return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
 
 
-def write(link: sqlite3.Connection, sql: str, values: Sequence[Any]) -> Rows:
+def write(
+    link: sqlite3.Connection, sql: str, values: Sequence[Any], *, told: Sequence[str]
+) -> Rows:
     """Run a write to its end and keep the rows that it returns."""
     link.execute("BEGIN IMMEDIATE")
     link.set_authorizer(authorize_write)
+    changes_before = link.total_changes
     cursor = link.execute(sql, values)
     rows = cursor.fetchall()
-    affected = cursor.rowcount if cursor.rowcount >= 0 else None
+    affected = cursor.rowcount
+    if cursor.rowcount < 0:
+        # The driver does not take a text for a write that begins with WITH.
+        affected = link.total_changes - changes_before
     if cursor.description is None:
         return Rows(pa.schema([]), (), affected)
     columns = transposed(rows, len(cursor.description))
-    schema = settled_schema(cursor, columns, [""] * len(columns))
+    schema = settled_schema(cursor, columns, [], told)
     return Rows(schema, [record_batch(columns, schema, array)], affected)
 
 
@@ -187,7 +207,7 @@ def read(
     values: Sequence[Any],
     *,
     shape: str,
-    rows_max: int | None,
+    clearance: Clearance,
 ) -> Rows:
     """Start a read: its first batch settles the schema, the rest follows."""
     link.execute("BEGIN")
@@ -197,9 +217,10 @@ def read(
     cursor = link.execute(sql, values)
     if cursor.description is None:
         return Rows(pa.schema([]), ())
+    rows_max = clearance.rows_max
     wanted = BATCH_ROWS_MAX if rows_max is None else min(rows_max + 1, BATCH_ROWS_MAX)
     columns = transposed(cursor.fetchmany(wanted), len(cursor.description))
-    schema = settled_schema(cursor, columns, declared or [""] * len(columns))
+    schema = settled_schema(cursor, columns, declared, clearance.masked_types)
     return Rows(schema, batches(cursor, columns, schema))
 
 
@@ -218,11 +239,26 @@ def declared_types(link: sqlite3.Connection, shape: str) -> list[str]:
 
 
 def settled_schema(
-    cursor: sqlite3.Cursor, columns: Sequence[Sequence[Any]], declared: Sequence[str]
+    cursor: sqlite3.Cursor,
+    columns: Sequence[Sequence[Any]],
+    declared: Sequence[str],
+    told: Sequence[str],
 ) -> pa.Schema:
-    """The schema of the whole result, from its first values and the declared types."""
-    described = zip(cursor.description, declared, columns, strict=True)
-    return pa.schema([(name, settled_type(text, values)) for (name, *_), text, values in described])
+    """The schema of the whole result, from its first values and the declared types.
+
+    Args:
+        cursor: The cursor, which knows the names.
+        columns: The first values.
+        declared: The types that SQLite knows of; empty where it knows none at all.
+        told: The types of the columns that a mask hides from SQLite, in the same way.
+    """
+    unknown = [""] * len(columns)
+    known = declared or unknown
+    hidden = told if len(told) == len(columns) else unknown
+    described = zip(cursor.description, hidden, known, columns, strict=True)
+    return pa.schema(
+        [(name, settled_type(own or text, values)) for (name, *_), own, text, values in described]
+    )
 
 
 def batches(
