@@ -55,6 +55,14 @@ class MlflowRuns:
             run = client.get_run(run_id)
             return as_run(run, captured(client, run))
 
+    def is_training(self) -> bool:
+        """Whether a run is open that a delivered result is bound to. Never raises."""
+        try:
+            return "mlflow" in sys.modules and open_run() is not None
+        except Exception as error:  # noqa: BLE001 - a run store that is away must not fail a query
+            logger.warning("nbgov: MLflow does not tell its run (%s)", type(error).__name__)
+            return False
+
     def delivered(self, version: nbgov.DatasetVersion, delivery: nbgov.Delivery) -> None:
         """Bind a result to the run that is open while it is read, as ``read via in_run``.
 

@@ -10,15 +10,18 @@ import contextlib
 import uuid
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nbgov import config as configs
+from nbgov.core.statement import split
 from nbgov.errors import (
     BackendFailed,
     ConfigInvalid,
     IdentityFailed,
     IntegrityFailed,
+    NbgovError,
     RequestInvalid,
 )
 from nbgov.model import (
@@ -114,10 +117,12 @@ class Session:
         origin: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Result:
-        """Run one statement under the policy.
+        """Run a statement under the policy.
 
         Args:
-            sql: One SQL statement; ``:name`` marks a bound value.
+            sql: One SQL statement; ``:name`` marks a bound value. Several reads may stand in one
+                text: each is a request of its own, all are decided before the first one runs, and
+                the result is the last one's.
             connection: Name of the connection; the default one when left out.
             binds: Bound values by name, for names that clash with an argument here.
             rows_max: Rows to deliver at most.
@@ -132,22 +137,41 @@ class Session:
         Raises:
             NbgovError: For every reason why it did not run; ``record`` names the audit record.
         """
-        return self.pipeline.run(
-            self.request(
-                sql,
-                connection,
-                {**(binds or {}), **values} if values else binds or {},
-                rows_max=rows_max,
-                dataset=dataset,
-                origin=origin,
-            )
+        request = self.request(
+            sql,
+            connection,
+            {**(binds or {}), **values} if values else binds or {},
+            rows_max=rows_max,
+            dataset=dataset,
+            origin=origin,
         )
+        parts = self.parts(request)
+        for part in parts if len(parts) > 1 else ():
+            verdict = self.pipeline.check(part)
+            if not verdict.decision.is_permitted:
+                # Run by itself, it is refused and recorded, before any other part has run.
+                return self.pipeline.run(part)
+            if not verdict.statement.is_read:
+                # One of them may wait for approval or fail; run again, the others would run twice.
+                return self.pipeline.run(request)
+        for part in parts[:-1]:
+            for _ in self.pipeline.run(part).batches():
+                pass
+        return self.pipeline.run(parts[-1])
 
     def check(
         self, sql: str, /, connection: str | None = None, *, binds: Mapping[str, Any] | None = None
     ) -> Verdict:
         """Decide a statement, and say what would run, without running it."""
         return self.pipeline.check(self.request(sql, connection, binds or {}))
+
+    def parts(self, request: Request) -> tuple[Request, ...]:
+        """A request for each statement of a text; the text itself where it cannot be told apart."""
+        try:
+            texts = split(request.sql, self.dialect(request.connection))
+        except NbgovError:
+            return (request,)
+        return tuple(replace(request, sql=text) for text in texts) if len(texts) > 1 else (request,)
 
     def request(
         self, sql: str, connection: str | None, binds: Mapping[str, Any], **more: Any
@@ -201,8 +225,15 @@ class Session:
     # ------------------------------------------------------------ datasets and runs
 
     def version(self, version_id: str) -> DatasetVersion | None:
-        """The dataset version with this id."""
-        return self.world.datasets.version(version_id)
+        """The dataset version with this id, with its profile if that can be made."""
+        version = self.world.datasets.version(version_id)
+        if version is None or version.profile:
+            return version
+        profile = self.pipeline.profiles.take(version_id)
+        if profile is None:
+            return version
+        self.world.datasets.describe(version_id, profile)
+        return replace(version, profile=profile)
 
     def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
         """Dataset versions, newest first; of one dataset, or of all."""

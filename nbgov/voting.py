@@ -89,7 +89,7 @@ class Voting:
                 principal=principal.name,
                 account=principal.account or None,
                 connection=before.connection,
-                effect=before.effect.value,
+                verb=before.verb,
                 tables=before.tables,
                 ticket=before.ticket,
                 status=after.state.value,

@@ -10,17 +10,21 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nbgov.config import FILE_NAME, Config
+from nbgov.config import FILE_NAME, Config, ServerConnection, parse
 from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
 from nbgov.model import Principal
 
 if TYPE_CHECKING:
+    from nbgov.model import Catalog
+    from nbgov.pipeline import Pipeline
     from nbgov.ports import Engine, RunStore, World
+
+PSEUDONYM_KEY = "pseudonym.key"
 
 
 def find_config(config: str | Path | None) -> Path:
@@ -112,7 +116,17 @@ def build_world(
         clock=clock,
         detector=PresidioDetector(),
         runs=active_run_stores,
+        native=native_schemas(config),
     )
+
+
+def native_schemas(config: Config) -> dict[str, str]:
+    """The schema of the masked views, by the name of each connection that reads those only."""
+    return {
+        name: found.native_schema
+        for name, found in config.connections.items()
+        if isinstance(found, ServerConnection) and found.mode == "native"
+    }
 
 
 def open_engine(folder: Path, config: Config, name: str) -> Engine:
@@ -138,14 +152,80 @@ def open_engine(folder: Path, config: Config, name: str) -> Engine:
             why=f"{FILE_NAME} names {', '.join(config.connections)}",
             next_step="use one of these, or add it under connections:",
         )
-    settings = asdict(found)
-    kind = settings.pop("kind")
-    if settings.get("password"):
-        settings["password"] = read_secret(settings["password"], folder)
+    open_kind = backends.load(found.kind)
+    # Security: no local variable here holds the secrets, as a traceback may show those.
+    engine: Engine = open_kind(name, connection_settings(folder, config, name))
+    return engine
+
+
+def connection_settings(folder: Path, config: Config, name: str) -> dict[str, Any]:
+    """What the backend of a connection is told, its secrets read.
+
+    Raises:
+        ConfigInvalid: A secret cannot be read.
+        BackendFailed: The key of the pseudonyms cannot be read or made.
+    """
+    from nbgov.backends.files import FileKey
+
+    settings = asdict(config.connections[name])
+    del settings["kind"]
     if "path" in settings:
         settings["path"] = str(folder / settings["path"])
-    engine: Engine = backends.load(kind)(name, settings)
-    return engine
+    key = FileKey(folder / config.state / PSEUDONYM_KEY)
+    reference = settings.pop("password", None)
+    secrets = {} if reference is None else {"password": read_secret(reference, folder)}
+    return settings | secrets | {"pseudonym_key": key.secret()}
+
+
+def offline(catalog: Catalog, *, connection: str, policy: str, principal: Principal) -> Pipeline:
+    """A pipeline that decides on paper: a catalog and a policy, and no database behind them.
+
+    Args:
+        catalog: What the database is said to hold.
+        connection: The name that the policy's patterns are held against.
+        policy: Text of the policy.
+        principal: Who asks, and nobody else can.
+    """
+    from nbgov import backends
+    from nbgov.backends.memory import memory_world
+    from nbgov.pipeline import Pipeline
+
+    engine: Engine = backends.load_offline(catalog.dialect)(catalog)
+    world = memory_world({connection: engine}, policy=policy, principals=[principal])
+    return Pipeline(world, session="offline")
+
+
+def suppose(path: Path, *, policy: str | None, principal: Principal) -> Pipeline:
+    """A pipeline on the sources of an ``nbgov.yaml`` that decides as if somebody else asked.
+
+    For questions only: its records are in RAM, so that nothing of it counts as done. Who uses it
+    closes the engines that they ask for.
+
+    Args:
+        path: The ``nbgov.yaml``.
+        policy: Text of another policy, or ``None`` for the one that is in force.
+        principal: Who asks, declared or not.
+    """
+    from nbgov.backends.files import FilePolicySource
+    from nbgov.backends.memory import memory_world
+    from nbgov.pipeline import Pipeline
+
+    config = parse(read_text(path, code="config-missing"))
+    text = FilePolicySource(path.parent / config.policy).text() if policy is None else policy
+    engine = functools.cache(functools.partial(open_engine, path.parent, config))
+    world = memory_world({}, policy=text, principals=[principal])
+    return Pipeline(replace(world, engine=engine), session="supposed")
+
+
+def named_connection(policy: str) -> str:
+    """The first connection that a policy's patterns spell out, else ``offline``."""
+    from nbgov.core.policy import parse as parse_policy
+
+    document = parse_policy(policy).document
+    patterns = [pattern for rule in document.rules for pattern in rule.on]
+    patterns += [pattern for group in document.tags.values() for pattern in group]
+    heads = (pattern.partition(".")[0] for pattern in patterns)
+    return next((head for head in heads if not set("*?[") & set(head)), "offline")
 
 
 def read_secret(reference: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 import nbgov
 from nbgov import config, ports
 from nbgov.cli import main
-from nbgov.core import guard, policy, statement
+from nbgov.core import catalog, guard, policy, statement
 from nbgov.errors import CODES, NbgovError
 from nbgov.model import Catalog, Column, Table, TableName
 
@@ -118,11 +118,16 @@ def test_every_policy_key_is_documented_and_no_key_is_stale():
     assert table_keys(page("reference/policy.md")) == keys(policy.schema())
 
 
-@pytest.mark.parametrize("name", ["config", "policy"])
+def test_every_catalog_key_is_documented_and_no_key_is_stale():
+    """catalog.md and the schema of a catalog file name the same keys."""
+    assert table_keys(page("reference/catalog.md")) == keys(catalog.schema())
+
+
+@pytest.mark.parametrize("name", ["catalog", "config", "policy"])
 def test_the_example_of_a_format_decodes(name):
-    """The first YAML example of config.md and of policy.md decodes."""
+    """The first YAML example of catalog.md, config.md and policy.md decodes."""
     [example, *_] = re.findall(r"```yaml\n(.+?)```", page(f"reference/{name}.md"), flags=re.DOTALL)
-    parse = {"config": config.parse, "policy": policy.parse}[name]
+    parse = {"catalog": catalog.parse, "config": config.parse, "policy": policy.parse}[name]
     assert parse(example)
 
 
@@ -161,7 +166,8 @@ def test_every_public_name_is_on_the_api_page_and_no_name_is_stale():
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("nbgov", config.schema()), ("policy", policy.schema())]
+    ("name", "schema"),
+    [("catalog", catalog.schema()), ("nbgov", config.schema()), ("policy", policy.schema())],
 )
 def test_the_published_schemas_are_the_ones_that_decode(name, schema):
     """The JSON Schema files for editors equal what nbgov decodes by; `make fmt` writes them."""

@@ -15,7 +15,7 @@ from nbgov.errors import (
     NbgovError,
     RequestInvalid,
 )
-from nbgov.model import ApprovalState, EngineOpinion, Request, TableName
+from nbgov.model import ApprovalState, Effect, EngineOpinion, Request, Run, TableName
 from tests.scene import PEOPLE, POLICY, READ, WRITE, Scene, make_scene
 
 
@@ -44,6 +44,20 @@ def test_a_read_is_masked_recorded_and_versioned(scene: Scene) -> None:
     assert version is not None
     assert (version.rows, version.name) == (3, "wh.main.people")
     assert scene.stories() == [("attempt", None, None), ("outcome", "ok", None)]
+
+
+def test_only_a_wanted_result_is_profiled(scene: Scene) -> None:
+    """A result that is named, or read while a run is open, is profiled; any other one waits."""
+    plain, named = scene.run(READ), scene.run(READ, dataset="train")
+    for result in (plain, named):
+        result.to_arrow()
+    assert not plain.summary.version.profile
+    assert named.summary.version.profile["rows"] == 3
+    assert scene.pipeline.profiles.take(plain.summary.version.version_id)["rows"] == 3
+    training = MemoryRunStore([Run("r1", "train", (), {}, {})], active="r1")
+    result = make_scene(runs=lambda: [training]).run(READ)
+    result.to_arrow()
+    assert result.summary.version.profile["rows"] == 3
 
 
 def test_the_same_data_is_the_same_version(scene: Scene) -> None:
@@ -134,15 +148,17 @@ def test_what_nobody_understands_is_a_syntax_error(scene: Scene) -> None:
     "opinion",
     [
         EngineOpinion(2),
-        EngineOpinion(1, is_read=False),
+        EngineOpinion(1, effects=frozenset({Effect.WRITE})),
         EngineOpinion(
-            1, is_read=True, tables=frozenset({TableName("main", "people"), TableName("x", "y")})
+            1,
+            effects=frozenset({Effect.READ}),
+            tables=frozenset({TableName("main", "people"), TableName("x", "y")}),
         ),
     ],
 )
 def test_an_engine_that_disagrees_stops_the_statement(scene: Scene, opinion: EngineOpinion) -> None:
     """Nothing runs on which the second parser has another opinion."""
-    scene.engine.opinion = opinion
+    scene.engine.opinion = lambda sql: opinion if "***" in sql else EngineOpinion(1)
     with pytest.raises(IntegrityFailed):
         scene.run(READ)
     assert not scene.engine.executions
@@ -293,3 +309,53 @@ def test_a_statement_that_ran_is_understood_anew_when_the_catalog_changes(scene:
     scene.engine.held = replace(scene.engine.held, tables={PEOPLE.name: shrunk})
     with pytest.raises(RequestInvalid, match="note"):
         scene.read()
+
+
+CONDITIONAL = POLICY.replace(
+    '    on: ["wh.main.*"]\n', "    on: [\"wh.main.*\"]\n    when: origin.surface == 'magic'\n"
+)
+
+
+def test_a_condition_is_asked_anew_for_each_request(scene: Scene) -> None:
+    """What one request's circumstances permit, another's do not; the record states the moment."""
+    scene.policy.policy = CONDITIONAL
+    scene.read(origin={"surface": "magic"})
+    with pytest.raises(Denied):
+        scene.read(origin={"surface": "cli"})
+    attempt, outcome, refused = (record.decided_at for record in scene.audit.records)
+    assert attempt == outcome
+    assert attempt < refused
+
+
+def test_a_policy_without_conditions_leaves_the_moment_out(scene: Scene) -> None:
+    """A decision that depends on no moment records none."""
+    scene.read()
+    assert {r.decided_at for r in scene.audit.records} == {None}
+
+
+def test_the_record_names_the_revision_of_the_policy(scene: Scene) -> None:
+    """Beside the digest of the policy stands the commit that it is of, where there is one."""
+    scene.policy.revision = lambda: "3f9c1e"  # type: ignore[method-assign]
+    scene.read()
+    assert {r.policy_revision for r in scene.audit.records} == {"3f9c1e"}
+
+
+def test_a_mask_is_not_written_back(scene: Scene) -> None:
+    """A bound value that one of our masks made stops the write before anybody is asked."""
+    with pytest.raises(Denied) as caught:
+        scene.run("UPDATE people SET note = :note WHERE id = 1", binds={"note": "was ***"})
+    assert caught.value.code == "mask-token-written"
+    assert scene.approvals.pending() == ()
+
+
+def test_limits_of_the_policy_reach_the_engine(scene: Scene) -> None:
+    """Bytes that are delivered and rows that are changed have limits that the engine keeps."""
+    scene.policy.policy = POLICY.replace(
+        '{masks: {"pii.*": redact}}', '{masks: {"pii.*": redact}, byte_limit: 5000}'
+    ).replace("{approval: {by: {roles: [approver]}}}", "{write_limit: 2}")
+    scene.read()
+    scene.run(WRITE, binds={"id": 1})
+    read, write = scene.engine.executions
+    assert (read.bytes_max, read.is_sensitive) == (5000, True)
+    assert {str(column) for column in read.masked} == {"main.people.email"}
+    assert (write.written_max, write.bytes_max) == (2, 5000)

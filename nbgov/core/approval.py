@@ -146,7 +146,7 @@ def open_ticket(
         binds=describe_binds(binds),
         requester=principal.name,
         quorums=quorums,
-        effect=statement.effect,
+        verb=statement.verb,
         tables=tuple(sorted({str(use.table) for use in statement.tables})),
         requested_at=now,
         expires_at=now + lifetime,

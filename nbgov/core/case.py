@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from nbgov.core.approval import describe_binds
-from nbgov.core.policy import Policy
+from nbgov.core.policy import NO_CONTEXT, Context, Policy
 from nbgov.core.rewrite import Rewritten
 from nbgov.core.statement import redact
 from nbgov.errors import ApprovalNeeded, Denied, NbgovError
 from nbgov.model import (
     Approval,
     ApprovalQuorum,
+    ByteLimit,
     Catalog,
     ColumnMask,
     ContentMask,
@@ -33,9 +34,10 @@ from nbgov.model import (
     RowLimit,
     Statement,
     Summary,
+    WriteLimit,
 )
 
-MET = (ColumnMask, RowFilter, RowLimit, ContentMask, ApprovalQuorum)
+MET = (ColumnMask, RowFilter, RowLimit, ByteLimit, WriteLimit, ContentMask, ApprovalQuorum)
 Mac = Callable[[bytes], bytes]
 
 
@@ -47,6 +49,7 @@ class Case:
     id: str
     principal: Principal | None = None
     policy: Policy | None = None
+    context: Context = NO_CONTEXT
     catalog: Catalog | None = None
     statement: Statement | None = None
     values: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +85,7 @@ def facts(case: Case, kind: RecordKind, *, at: datetime, session: str, mac: Mac)
         statement_mac=statement_mac,
         binds_mac=binds_mac if case.values else None,
         policy=case.policy.digest.hex() if case.policy else None,
+        decided_at=case.context.at if case.policy and case.policy.is_conditional else None,
         ticket=approval.ticket if approval else None,
         voters=(tuple(vote.voter for vote in approval.votes) or None) if approval else None,
     )
@@ -99,9 +103,11 @@ def with_statement(record: Record, statement: Statement) -> Record:
         record,
         dialect=statement.dialect,
         verb=statement.verb,
-        effect=statement.effect.value,
+        effects=tuple(sorted(statement.effects)),
         tables=tuple(dict.fromkeys(str(use.table) for use in uses)),
         columns=tuple(sorted({f"{use.table}.{name}" for use in uses for name in use.columns})),
+        functions=tuple(sorted(statement.functions)) or None,
+        plan=statement.plan or None,
     )
 
 
@@ -175,6 +181,16 @@ def refusal(approval: Approval) -> Denied:
     )
 
 
+def token_written() -> Denied:
+    """The error of a write whose bound values hold what one of our masks made."""
+    return Denied(
+        "Denied: a bound value of this write was made by a mask.",
+        code="mask-token-written",
+        why="written back, it would stand in the place of the value that it hides",
+        next_step="leave the column out, or bind its real value",
+    )
+
+
 def waiting(case: Case, approval: Approval) -> ApprovalNeeded:
     """The error of a statement that waits for votes."""
     assert case.statement is not None
@@ -191,12 +207,19 @@ def describe(obligation: Obligation) -> str:
     """An obligation as one line, without any data value."""
     match obligation:
         case ColumnMask(column, kind, tag):
-            return f"mask {column} {kind.value} {tag}"
+            text = f"mask {column} {kind.value} {tag}"
         case RowFilter(table, _):
-            return f"row filter on {table}"
+            text = f"row filter on {table}"
         case RowLimit(rows_max):
-            return f"at most {rows_max} rows"
+            text = f"at most {rows_max} rows"
+        case ByteLimit(bytes_max):
+            text = f"at most {bytes_max} bytes"
+        case WriteLimit(rows_max):
+            text = f"at most {rows_max} rows changed"
         case ContentMask(entities, score_min, _):
-            return f"mask content {' '.join(entities)} from {score_min}"
+            text = f"mask content {' '.join(entities)} from {score_min}"
         case ApprovalQuorum(rule=rule, votes_min=votes):
-            return f"approval by {votes} for {rule}"
+            text = f"approval by {votes} for {rule}"
+        case _:
+            assert_never(obligation)
+    return text

@@ -13,12 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbgov.core.case import Case, Mac
-from nbgov.core.policy import PUBLIC
 from nbgov.model import DatasetVersion, Request, Statement
 
 if TYPE_CHECKING:
     from nbgov.core.fingerprint import Fingerprint
-    from nbgov.core.policy import Policy
+    from nbgov.core.policy.tags import Classification
 
 NAME_CHARS_MAX = 200
 # Security: the digest of a column over few rows can be inverted to its values (drift.md 2.5).
@@ -26,7 +25,7 @@ DIGESTED_ROWS_MIN = 20
 
 
 def outputs_in_clear(
-    statement: Statement, names: Sequence[str], policy: Policy, connection: str
+    statement: Statement, names: Sequence[str], classification: Classification
 ) -> Iterator[str]:
     """Names of the result columns that the policy calls public through and through.
 
@@ -35,7 +34,8 @@ def outputs_in_clear(
     if len(names) != len(statement.outputs):
         return
     for name, output in zip(names, statement.outputs, strict=True):
-        if all(PUBLIC in policy.tags_of(connection, source) for source in output.sources):
+        bearing = output.sources | {column for column, _ in output.influences}
+        if all(map(classification.is_public, bearing)):
             yield name
 
 

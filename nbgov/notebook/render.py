@@ -286,7 +286,7 @@ def approval_facts(approval: Approval) -> list[tuple[str, str]]:
     tables = ", ".join(approval.tables) or "no table"
     facts = [
         ("asked by", approval.requester),
-        ("effect", f"{approval.effect} on {approval.connection}: {tables}"),
+        ("statement", f"{approval.verb} on {approval.connection}: {tables}"),
         *(("value", line) for line in approval.binds.split("\n")),
         *(("rule", quorum_text(quorum)) for quorum in approval.quorums),
         *(("vote", vote_text(vote)) for vote in approval.votes),

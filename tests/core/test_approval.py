@@ -31,6 +31,7 @@ from nbgov.core.approval import (
 )
 from nbgov.errors import Denied, IntegrityFailed, RequestInvalid
 from nbgov.model import (
+    Action,
     ApprovalQuorum,
     ApprovalState,
     Decision,
@@ -58,10 +59,12 @@ def quorum(rule="two-eyes", *, names=(), groups=(), roles=("approver",), votes_m
 
 def update(sql="UPDATE bookings SET paid = true WHERE id = :id"):
     uses = (
-        TableUse(TableName("main", "bookings"), Effect.UPDATE, Span(7, 15), False, frozenset()),
-        TableUse(TableName("main", "bookings"), Effect.READ, Span(7, 15), False, frozenset()),
+        TableUse(TableName("main", "bookings"), Action.UPDATE, Span(7, 15), False, frozenset()),
+        TableUse(TableName("main", "bookings"), Action.READ, Span(7, 15), False, frozenset()),
     )
-    return Statement(sql=sql, dialect="duckdb", verb="UPDATE", effect=Effect.UPDATE, tables=uses)
+    return Statement(
+        sql=sql, dialect="duckdb", verb="UPDATE", effects=frozenset({Effect.WRITE}), tables=uses
+    )
 
 
 def ticket(*quorums, module=genuine, now=START, binds=None):
@@ -222,7 +225,7 @@ def test_a_ticket_holds_what_the_voter_needs():
         policy_digest=b"p" * 32,
     )
     assert (found.ticket, found.requester, found.connection) == ("t1", ADA.name, "ops")
-    assert (found.sql, found.binds, found.effect) == (update().sql, "id: int = 7", Effect.UPDATE)
+    assert (found.sql, found.binds, found.verb) == (update().sql, "id: int = 7", "UPDATE")
     assert found.tables == ("main.bookings",)
     assert found.expires_at == START + TICKET_LIFETIME
     assert (found.votes, found.state) == ((), ApprovalState.REQUESTED)

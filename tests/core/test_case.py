@@ -16,11 +16,11 @@ from nbgov.model import (
     Approval,
     ApprovalQuorum,
     ApprovalState,
+    ByteLimit,
     ColumnMask,
     ColumnName,
     ContentMask,
     Decision,
-    Effect,
     MaskKind,
     Obligation,
     Principal,
@@ -31,6 +31,7 @@ from nbgov.model import (
     Summary,
     TableName,
     Vote,
+    WriteLimit,
 )
 from tests.core.conftest import make_catalog
 
@@ -41,6 +42,8 @@ OBLIGATIONS: list[tuple[Obligation, str]] = [
     (ColumnMask(ColumnName(PEOPLE, "email"), MaskKind.REDACT, "pii"), "mask main.people.email redact pii"),
     (RowFilter(PEOPLE, "region = 'swordfish'"), "row filter on main.people"),
     (RowLimit(7), "at most 7 rows"),
+    (ByteLimit(9), "at most 9 bytes"),
+    (WriteLimit(5), "at most 5 rows changed"),
     (ContentMask(("PERSON", "URL"), 0.5), "mask content PERSON URL from 0.5"),
     (QUORUM, "approval by 1 for two-eyes"),
 ]  # fmt: skip
@@ -72,7 +75,7 @@ def full() -> Case:
 def approval(*votes: Vote) -> Approval:
     """A ticket with votes."""
     return Approval(
-        "t1", b"", "wh", "UPDATE people ...", "", "ada", (QUORUM,), Effect.UPDATE, ("main.people",),
+        "t1", b"", "wh", "UPDATE people ...", "", "ada", (QUORUM,), "UPDATE", ("main.people",),
         NOW, NOW, votes, ApprovalState.REFUSED,
     )  # fmt: skip
 
@@ -151,6 +154,7 @@ def test_errors_say_what_why_and_next() -> None:
         cases.denial(case),
         cases.refusal(approval(Vote("grace", False, "not\n  code    forged", NOW))),
         cases.waiting(case, approval()),
+        cases.token_written(),
     ]
     assert "SELECT on main.people is not permitted for ada" in errors[0].what
     assert errors[0].why == "mail is private (no-mail)"

@@ -12,6 +12,7 @@ from nbgov.core.case import Case
 from nbgov.core.datasets import dataset_name, identify_version, outputs_in_clear
 from nbgov.core.fingerprint import Fingerprinter
 from nbgov.core.policy import parse as parse_policy
+from nbgov.core.policy.tags import Classification
 from nbgov.core.statement import parse
 from nbgov.model import DatasetVersion, Decision, Request
 from tests.core.conftest import make_catalog
@@ -86,8 +87,7 @@ def test_only_public_sources_make_a_column_clear() -> None:
         "SELECT id, region, id || region AS both, count(*) AS n FROM people GROUP BY ALL",
         make_catalog(),
     )
-    assert list(outputs_in_clear(statement, ["id", "region", "both", "n"], policy, "wh")) == [
-        "id",
-        "n",
-    ]
-    assert list(outputs_in_clear(statement, ["id"], policy, "wh")) == []
+    tags = Classification(policy, "wh", make_catalog())
+    names = ["id", "region", "both", "n"]
+    assert list(outputs_in_clear(statement, names, tags)) == ["id", "n"]
+    assert list(outputs_in_clear(statement, ["id"], tags)) == []

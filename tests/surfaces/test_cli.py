@@ -188,7 +188,9 @@ def test_a_check_runs_nothing(folder: Path) -> None:
     shown = json.loads(nbgov(folder, "check", "SELECT email FROM people", "--json").stdout)
     assert shown["decision"] == "permit"
     assert "'***'" in shown["sql"]
-    assert "mask main.people.email redact pii.email" in shown["obligations"]
+    assert {"main.people.email"} == {
+        o["column"] for o in shown["obligations"] if o["kind"] == "mask"
+    }
     denied = nbgov(folder, "check", "DROP TABLE people")
     assert (denied.exit_code, "deny" in denied.stdout) == (1, True)
     assert not (folder / ".nbgov" / "audit").exists()
@@ -199,9 +201,9 @@ def test_a_catalog_shows_what_may_be_touched(folder: Path) -> None:
     assert "main.people" in nbgov(folder, "catalog").stdout
 
 
-@pytest.mark.parametrize("document", ["config", "policy"])
+@pytest.mark.parametrize("document", ["catalog", "config", "policy"])
 def test_editors_get_a_schema(folder: Path, document: str) -> None:
-    """The JSON Schema of both documents can be printed."""
+    """The JSON Schema of each document can be printed."""
     assert json.loads(nbgov(folder, "schema", document).stdout)["type"] == "object"
 
 

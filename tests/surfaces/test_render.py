@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbgov.core.drift import Cause, DriftReport
-from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Effect, Vote
+from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Vote
 from nbgov.notebook import cells, render
 
 ATTACKS = [
@@ -85,7 +85,7 @@ def approval(**more):
         "quorums": (
             ApprovalQuorum("change", frozenset(), frozenset({"stewards"}), frozenset({"approver"})),
         ),
-        "effect": Effect.UPDATE,
+        "verb": "UPDATE",
         "tables": ("main.bookings",),
         "requested_at": datetime(2026, 11, 5, 9, tzinfo=UTC),
         "expires_at": datetime(2026, 11, 6, 9, tzinfo=UTC),
@@ -305,7 +305,7 @@ def test_a_card_shows_what_a_voter_needs():
     for form in (page.text, render.approval_text(shown)):
         for part in (
             "ab12cd34", "SET seat = :seat", "seat: str = '12A'", "ada@acme.test", "requested",
-            "update on warehouse: main.bookings", "advisory", "2026-11-06 09:00 UTC",
+            "UPDATE on warehouse: main.bookings", "advisory", "2026-11-06 09:00 UTC",
             "change: 1 vote of group stewards or role approver",
             "eve@acme.test approved at 2026-11-05 10:00 UTC: as agreed",
         ):  # fmt: skip

@@ -1,0 +1,10 @@
+"""The ``nbgov`` command: the session's verbs in a terminal, one module per group of them.
+
+A surface that translates and decides nothing. Errors go to standard error as people see them in a
+cell, with exit code 1; 2 is wrong usage, 3 a statement that waits for approval, 130 an interrupt.
+"""
+
+from nbgov.cli import approvals, check, doctor, evidence, policy, sql
+from nbgov.cli.commands import main
+
+__all__ = ["approvals", "check", "doctor", "evidence", "main", "policy", "sql"]

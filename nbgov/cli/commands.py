@@ -1,0 +1,63 @@
+"""The ``nbgov`` group itself: its options, its exit codes, and how a command gets its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from nbgov.errors import ApprovalNeeded, NbgovError
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXIT_PENDING = 3
+EXIT_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group that shows nbgov's errors without a stack."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of ours ends the process with its own text and exit code."""
+        try:
+            return super().invoke(ctx)
+        except ApprovalNeeded as error:
+            click.echo(error.render(), err=True)
+            ctx.exit(EXIT_PENDING)
+        except NbgovError as error:
+            click.echo(error.render(), err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. The statement was cancelled.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nbgov")
+@click.option(
+    "--config",
+    metavar="PATH",
+    help="The nbgov.yaml, or its folder. Default: $NBGOV_CONFIG, else the nearest one above.",
+)
+@click.option("--as", "principal", metavar="NAME", help="Act as this declared principal.")
+@click.pass_context
+def main(ctx: click.Context, config: str | None, principal: str | None) -> None:
+    """Governed SQL: policy, masking, approvals, audit, and the data behind each model."""
+    ctx.obj = {"config": config, "principal": principal}
+
+
+def with_session(command: F) -> F:
+    """Give a command the session that the group's options and its own ``--as`` ask for."""
+
+    @click.option("--as", "principal", metavar="NAME", help="Act as this declared principal.")
+    @click.pass_context
+    def run(ctx: click.Context, /, principal: str | None, **options: Any) -> Any:
+        from nbgov.session import connect
+
+        wanted = principal or ctx.obj["principal"]
+        with connect(ctx.obj["config"], as_=wanted) as session:
+            return command(session, **options)
+
+    run.__doc__ = command.__doc__
+    run.__name__ = command.__name__
+    return run  # type: ignore[return-value]  # the decorators return a function of another shape
