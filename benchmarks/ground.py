@@ -35,6 +35,7 @@ connections:
   sqlite: {{kind: sqlite, path: rides.sqlite}}
   masked_duckdb: {{kind: duckdb, path: rides.duckdb}}
   masked_sqlite: {{kind: sqlite, path: rides.sqlite}}
+  token_duckdb: {{kind: duckdb, path: rides.duckdb}}
 principals:
   {PRINCIPAL}: {{groups: [analysts]}}
 """
@@ -42,14 +43,19 @@ POLICY = """\
 version: 1
 tags:
   pii.text: ["masked_*.main.rides.status", "masked_*.main.rides.note"]
-  public: ["duckdb.main.rides.*", "sqlite.main.rides.*", "masked_*.main.rides.[!sn]*"]
+  pii.key: ["token_*.main.rides.status", "token_*.main.rides.note"]
+  public:
+    - "duckdb.main.rides.*"
+    - "sqlite.main.rides.*"
+    - "masked_*.main.rides.[!sn]*"
+    - "token_*.main.rides.[!sn]*"
 rules:
   - id: analysts-read
     effect: permit
     to: {groups: [analysts]}
     actions: [read]
     on: ["*.main.*"]
-    obligations: {masks: {"pii.*": redact}}
+    obligations: {masks: {pii.text: redact, pii.key: token}}
 """
 SQLITE_TABLE = """\
 CREATE TABLE rides (
