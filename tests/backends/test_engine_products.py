@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from nbgov.backends.duckdb import open_engine as open_duckdb
+from nbgov.backends.duckdb.scratch import scratch
 from nbgov.backends.postgresql import open_engine as open_postgresql
 from nbgov.backends.postgresql.engine import conninfo
 from nbgov.backends.sqlalchemy import open_engine as open_sqlalchemy
@@ -663,3 +664,11 @@ def test_duckdb_plans_a_write_and_keeps_nothing(tmp_path):
         plan = table(engine, "EXPLAIN DELETE FROM t WHERE n = 1")
         assert "Delete" in plan["explain_value"][0].as_py()
         assert table(engine, "SELECT count(*) AS n FROM t")["n"].to_pylist() == [3]
+
+
+def test_a_scratch_database_of_duckdb_reads_moments_with_a_zone():
+    """Rows of every type can be digested, whatever is installed beside DuckDB."""
+    with scratch("warehouse", {}) as held:
+        held.run("CREATE TABLE t AS SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00' AS at, [1, 2] AS n")
+        [(at, numbers)] = held.rows("SELECT * FROM t")
+    assert (at, numbers) == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), [1, 2])

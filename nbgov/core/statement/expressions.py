@@ -187,9 +187,9 @@ def converts(this: Expressions, trail: Trail, kind: object) -> bool:
 
 
 def division(this: Expressions, node: exp.Binary, scope: Scope) -> Trail:
-    """PostgreSQL fails on a division by zero; the others read it as NULL."""
+    """PostgreSQL fails on a division by zero, and DuckDB where it asks for whole numbers."""
     divisor = this.trail(node.expression, scope)
-    if this.dialect == "postgres":
+    if this.dialect == "postgres" or (this.dialect == "duckdb" and not isinstance(node, exp.Div)):
         this.may_raise(divisor)
         # Whether rows reach a division by zero tells what sent them there.
         this.raises |= not (node.expression.is_number and node.expression.name.strip("0."))
