@@ -73,7 +73,7 @@ def open_product(
             cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
             cursor.execute(f"CREATE SCHEMA {schema}")
             yield Product(dialect, schema, cursor)
-            cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+            cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     else:
         import pymysql
 
@@ -91,4 +91,4 @@ def open_product(
             cursor.execute(f"USE {schema}")
             cursor.execute("SET @nbgov_inner = %s, @nbgov_outer = %s", [inner, outer])
             yield Product(dialect, schema, cursor)
-            cursor.execute(f"DROP DATABASE {schema}")
+            cursor.execute(f"DROP DATABASE IF EXISTS {schema}")
