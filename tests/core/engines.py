@@ -50,7 +50,10 @@ def open_product(
     *,
     pads: tuple[bytes, bytes] = (b"", b""),
 ) -> Iterator[Product]:
-    """A fresh schema on one engine, whose session knows the pads of a pseudonym key."""
+    """A fresh schema on one engine, whose session knows the pads of a pseudonym key.
+
+    A fixture may keep its schema open meanwhile, so each place that opens one names its own.
+    """
     inner, outer = pads
     if dialect == "duckdb":
         with duckdb.connect() as link:
@@ -73,7 +76,7 @@ def open_product(
             cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
             cursor.execute(f"CREATE SCHEMA {schema}")
             yield Product(dialect, schema, cursor)
-            cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            cursor.execute(f"DROP SCHEMA {schema} CASCADE")
     else:
         import pymysql
 
@@ -91,4 +94,4 @@ def open_product(
             cursor.execute(f"USE {schema}")
             cursor.execute("SET @nbgov_inner = %s, @nbgov_outer = %s", [inner, outer])
             yield Product(dialect, schema, cursor)
-            cursor.execute(f"DROP DATABASE IF EXISTS {schema}")
+            cursor.execute(f"DROP DATABASE {schema}")

@@ -329,7 +329,7 @@ def test_a_year_that_is_none_is_nothing(request) -> None:
 
 def test_a_masked_text_keeps_its_collation(request) -> None:
     """MariaDB refuses to compare texts of two collations; a masked column still compares."""
-    with open_product(request, "mysql", SCHEMA, pads=pads(KEY)) as product:
+    with open_product(request, "mysql", "collations", pads=pads(KEY)) as product:
         for collation in ("latin1_swedish_ci", "utf8mb4_unicode_ci", "utf8mb4_bin", "ascii_bin"):
             charset = collation.partition("_")[0]
             column = hold(
