@@ -9,12 +9,16 @@ kind is first asked for, never before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbgov.errors import BackendFailed, ConfigInvalid
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 GROUP = "nbgov.backends"
 BUILT_IN = {
@@ -84,3 +88,27 @@ def load_offline(dialect: str) -> Any:
 def registered() -> dict[str, EntryPoint]:
     """Entry points of other distributions, by kind."""
     return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def private_url(settings: Mapping[str, Any]) -> URL | None:
+    """The url of a server with the account in it; ``None`` if it is no url.
+
+    Its text form hides the password.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(settings["url"])
+    except ArgumentError:
+        return None
+    url = url.set(username=settings.get("user") or url.username)
+    return url.set(password=settings.get("password") or url.password)
+
+
+def invalid_url(name: str, form: str) -> ConfigInvalid:
+    """The error of a connection whose url is none, with the form that it should have."""
+    return ConfigInvalid(
+        f"The url of connection {name} is not valid.",
+        next_step=f"Write it as {form} in nbgov.yaml.",
+    )

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 DIALECTS = ("duckdb", "mysql", "postgres", "sqlite")
 LINE_BYTES_MAX = 1_000_000
-INTERNAL = "internal"
 
 Decide: TypeAlias = "Callable[[str, Mapping[str, Any]], Report]"
 

@@ -13,7 +13,6 @@ from typing import Any, assert_never
 
 from nbgov.core.approval import describe_binds
 from nbgov.core.policy import NO_CONTEXT, Context, Policy
-from nbgov.core.rewrite import Rewritten
 from nbgov.core.statement import redact
 from nbgov.errors import ApprovalNeeded, Denied, NbgovError
 from nbgov.model import (
@@ -55,7 +54,6 @@ class Case:
     values: dict[str, Any] = field(default_factory=dict)
     decision: Decision | None = None
     approval: Approval | None = None
-    rewritten: Rewritten | None = None
     receipt: Receipt | None = None
     is_closed: bool = False
 

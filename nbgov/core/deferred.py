@@ -25,6 +25,9 @@ class DeferredProfile:
     Args:
         sensitivity, schema: As for :class:`~nbgov.core.drift.profile.Profiler`.
         held_bytes_max: Arrow bytes to hold; ``0`` folds every batch at once.
+
+    Attributes:
+        is_wanted: Whether somebody asks for it already, so that nothing is held.
     """
 
     def __init__(
@@ -40,7 +43,8 @@ class DeferredProfile:
         self.held_bytes_max = held_bytes_max
         self.held: list[pa.RecordBatch] = []
         self.held_bytes = 0
-        self.is_folding = held_bytes_max == 0
+        self.is_wanted = held_bytes_max == 0
+        self.is_folding = self.is_wanted
 
     def update(self, batch: pa.RecordBatch, hashes: Sequence[Words]) -> None:
         """Take in the rows of a batch, with the hashes of its cells."""

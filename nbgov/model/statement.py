@@ -159,11 +159,6 @@ class Statement:
         return self.effects == {Effect.READ}
 
     @property
-    def effect(self) -> Effect:
-        """The worst thing it does, for people."""
-        return max(self.effects, key=list(Effect).index)
-
-    @property
     def predicate_columns(self) -> frozenset[ColumnName]:
         """Base columns that choose, join, group or order rows."""
         return frozenset(column for column, _ in self.predicates)

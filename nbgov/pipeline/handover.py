@@ -130,7 +130,7 @@ class Handover:
             clear=clear,
             masked=summary.masked,
             mac=self.world.signer.mac,
-            profile=profile.finish() if self.is_profile_wanted(case) else {},
+            profile=profile.finish() if profile.is_wanted else {},
         )
         delivery = Delivery(
             read_id=case.id,
@@ -144,7 +144,7 @@ class Handover:
             at=self.world.clock.now(),
         )
         self.world.datasets.put(version, delivery)
-        if not version.profile:
+        if not profile.is_wanted:
             self.profiles.keep(version.version_id, profile)
         summary.version, summary.delivery = version, delivery
 

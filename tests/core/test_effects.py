@@ -13,10 +13,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbgov.core.functions import effect_in
 from nbgov.core.statement import agree
 from nbgov.core.statement.budget import check_work
 from nbgov.core.statement.calls import written_functions
-from nbgov.core.statement.effects import classify, effect_in
+from nbgov.core.statement.effects import classify
 from nbgov.core.statement.text import tokenize
 from nbgov.errors import RequestInvalid
 from nbgov.model import (

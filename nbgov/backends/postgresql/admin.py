@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from nbgov.backends.postgresql.engine import conninfo, load_driver, private_url
-from nbgov.core.transfer import failure
+from nbgov.backends import private_url
+from nbgov.backends.postgresql.engine import connect, load_driver
+from nbgov.backends.postgresql.transaction import BUFFERED
 from nbgov.errors import BackendFailed
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
-
-BUFFERED = {"adbc.postgresql.use_copy": "false"}
 
 
 def apply(name: str, settings: Mapping[str, Any], statements: Sequence[str]) -> None:
@@ -41,23 +40,9 @@ def apply(name: str, settings: Mapping[str, Any], statements: Sequence[str]) -> 
 
 def run(name: str, url: URL, statements: Sequence[str], *, is_whole: bool = False) -> None:
     """Run statements, each committed by itself, or all in one transaction if ``is_whole``."""
-    with closing(open_link(name, url, is_autocommit=not is_whole)) as link:
+    with closing(connect(name, url, is_autocommit=not is_whole)) as link:
         for sql in statements:
             with link.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
                 cursor.execute(sql)
         if is_whole:
             link.commit()
-
-
-def open_link(name: str, url: URL, *, is_autocommit: bool = True) -> Any:
-    """A connection of its own, in no pool.
-
-    Raises:
-        BackendFailed: The server is not there, or does not accept the account.
-    """
-    driver = load_driver(name)
-    try:
-        return driver.connect(conninfo(url), autocommit=is_autocommit)
-    except driver.Error:
-        why = "The server does not answer, or refuses the account or its password."
-        raise failure(name, "database-unavailable", why=why) from None

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from nbgov.backends import invalid_url, private_url
 from nbgov.backends.postgresql.catalog import Contents, ContentsReader
 from nbgov.backends.postgresql.opinion import opinion
 from nbgov.backends.postgresql.origins import Describer, check_origins
@@ -21,8 +20,11 @@ from nbgov.backends.postgresql.transaction import BUFFERED, PostgreSQLTransactio
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.pseudonym import pads
 from nbgov.core.transfer import Transfer, Transfers, failure
-from nbgov.errors import BackendFailed, ConfigInvalid
+from nbgov.errors import BackendFailed
 from nbgov.model import Catalog, Clearance, ColumnName, EngineOpinion
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 CONNECTIONS_KEPT_MAX = 4
 CONNECTIONS_MAX = 20
@@ -60,26 +62,13 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> PostgreSQLEngine:
     # Security: a traceback that shows local variables would show the password among the settings.
     settings = {}
     if url is None:
-        raise ConfigInvalid(
-            f"The url of connection {name} is not valid.",
-            next_step="Write it as postgresql://host/database in nbgov.yaml.",
-        )
+        raise invalid_url(name, "postgresql://host/database")
     return PostgreSQLEngine(name, url, timeout_s=timeout_s, pseudonym_key=pseudonym_key)
 
 
 def offline(catalog: Catalog) -> OfflineEngine:
     """An engine that inspects: the grammar needs no server."""
     return OfflineEngine(catalog, opinion)
-
-
-def private_url(settings: Mapping[str, Any]) -> URL | None:
-    """The url with the account in it. Its text form hides the password."""
-    try:
-        url = make_url(settings["url"])
-    except ArgumentError:
-        return None
-    url = url.set(username=settings.get("user") or url.username)
-    return url.set(password=settings.get("password") or url.password)
 
 
 def conninfo(url: URL, *, options: str = "") -> str:
@@ -120,6 +109,33 @@ def load_driver(name: str) -> ModuleType:
             next_step="Run: pip install nbgov[postgres]",
         ) from None
     return cast("ModuleType", dbapi)
+
+
+def connect(name: str, url: URL, *, options: str = "", is_autocommit: bool = False) -> Any:
+    """One connection to the server.
+
+    Args:
+        name: Name of the connection.
+        url: Where the server is, with the account.
+        options: Settings of the session.
+        is_autocommit: Whether each statement is committed by itself.
+
+    Raises:
+        BackendFailed: The server is not there, or does not accept the account.
+    """
+    driver = load_driver(name)
+    try:
+        return driver.connect(conninfo(url, options=options), autocommit=is_autocommit)
+    except driver.Error:
+        pass
+    # Security: raised out here, so that no frame of the driver shows the account or the key.
+    options = ""
+    raise failure(
+        name,
+        "database-unavailable",
+        why="The server does not answer, or refuses the account or its password.",
+        next_step="Check url, user and password in nbgov.yaml, and that the server runs.",
+    )
 
 
 def key_options(pseudonym_key: bytes) -> str:
@@ -232,25 +248,10 @@ class PostgreSQLEngine:
                 return lease
         raise AssertionError
 
-    def _connect(self, *, is_keyed: bool = False, is_autocommit: bool = False) -> Any:
-        """One connection to the server.
-
-        Raises:
-            BackendFailed: The server is not there, or does not accept the account.
-        """
-        driver = load_driver(self.name)
-        options = key_options(self.pseudonym_key) if is_keyed else ""
-        try:
-            return driver.connect(conninfo(self._url, options=options), autocommit=is_autocommit)
-        except driver.Error:
-            pass
-        # Security: raised out here, so that no frame of the driver shows the account or the key.
-        options = ""
-        raise failure(
-            self.name,
-            "database-unavailable",
-            why="The server does not answer, or refuses the account or its password.",
-            next_step="Check url, user and password in nbgov.yaml, and that the server runs.",
+    def _connect(self, *, is_keyed: bool) -> Any:
+        """One connection of a pool."""
+        return connect(
+            self.name, self._url, options=key_options(self.pseudonym_key) if is_keyed else ""
         )
 
     def _new_pool(self, *, is_keyed: bool) -> QueuePool:
@@ -285,7 +286,7 @@ class PostgreSQLEngine:
     def _ask_watch(self, sql: str) -> list[tuple[Any, ...]]:
         """The answer to a question about the catalog."""
         if self._watch is None:
-            self._watch = self._connect(is_autocommit=True)
+            self._watch = connect(self.name, self._url, is_autocommit=True)
         with self._watch.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
             cursor.execute(sql)
             return cursor.fetchall()  # type: ignore[no-any-return]

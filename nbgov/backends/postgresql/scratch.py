@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from nbgov.backends.postgresql.admin import open_link, run
-from nbgov.backends.postgresql.engine import load_driver, private_url
+from nbgov.backends import private_url
+from nbgov.backends.postgresql.admin import run
+from nbgov.backends.postgresql.engine import connect, load_driver
 from nbgov.errors import BackendFailed
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class PostgreSQLScratch:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        with closing(open_link(self.name, self.url)) as link, link.cursor() as cursor:
+        with closing(connect(self.name, self.url)) as link, link.cursor() as cursor:
             cursor.execute(sql)
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found

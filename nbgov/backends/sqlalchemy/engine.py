@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from nbgov.backends import invalid_url, private_url
 from nbgov.backends.sqlalchemy.catalog import read_catalog
 from nbgov.backends.sqlalchemy.mysql import pin_mysql
 from nbgov.backends.sqlalchemy.opinion import opinion
@@ -18,7 +19,7 @@ from nbgov.backends.sqlalchemy.transaction import (
 )
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
-from nbgov.errors import BackendFailed, ConfigInvalid
+from nbgov.errors import BackendFailed
 from nbgov.model import Catalog, Clearance, EngineOpinion
 
 # sqlglot's names for SQLAlchemy's, where they differ.
@@ -47,21 +48,8 @@ def open_engine(name: str, settings: Mapping[str, Any]) -> SQLAlchemyEngine:
     # Security: a traceback that shows local variables would show the password among the settings.
     settings = {}
     if url is None:
-        raise ConfigInvalid(
-            f"The url of connection {name} is not valid.",
-            next_step="Write it as dialect+driver://host/database in nbgov.yaml.",
-        )
+        raise invalid_url(name, "dialect+driver://host/database")
     return SQLAlchemyEngine(name, url, timeout_s=timeout_s, pseudonym_key=pseudonym_key)
-
-
-def private_url(settings: Mapping[str, Any]) -> sa.URL | None:
-    """The url with the account in it. Its text form hides the password."""
-    try:
-        url = sa.make_url(settings["url"])
-    except ArgumentError:
-        return None
-    url = url.set(username=settings.get("user") or url.username)
-    return url.set(password=settings.get("password") or url.password)
 
 
 class SQLAlchemyEngine:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from nbgov.backends.sqlalchemy.engine import private_url
+from nbgov.backends import private_url
 from nbgov.errors import BackendFailed, RequestInvalid
 
 SERVERS = {"mariadb", "mysql"}

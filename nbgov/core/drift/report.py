@@ -9,7 +9,6 @@ from typing import Any, Literal
 Status = Literal["baseline", "stable", "drifted", "unknown"]
 
 # The order of certainty: data first, then what it was asked with, then what came of it.
-DATA_NAMES_SHOWN_MAX = 5
 DATA_KINDS = (
     "inputs",
     "rows",

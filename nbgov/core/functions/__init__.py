@@ -10,10 +10,11 @@ not here; see :func:`nbgov.core.statement.agree`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 
 from nbgov.core.functions import duckdb, generic, mysql, postgres, sqlite
-from nbgov.model import Effect
+from nbgov.model import Catalog, Effect
 
 ENGINES: dict[str, ModuleType] = {
     "duckdb": duckdb,
@@ -23,6 +24,9 @@ ENGINES: dict[str, ModuleType] = {
 }
 # The schema that holds an engine's own functions, where naming it means them and nothing else.
 HOMES = {"duckdb": "system.main.", "postgres": "pg_catalog."}
+# DuckDB calls a function of a value like a member of it, so what stands before the dot need not be
+# a schema.
+METHOD_DIALECTS = {"duckdb"}
 
 
 def effect_of(name: str, dialect: str) -> Effect:
@@ -62,6 +66,39 @@ def reads_metadata(name: str, dialect: str) -> bool:
 def own_name(name: str, dialect: str) -> str:
     """The name without the schema that holds the engine's own functions."""
     return name.removeprefix(HOMES.get(dialect, ""))
+
+
+def effect_in(name: str, catalog: Catalog) -> Effect:
+    """What a function does on a connection: the worst of all that its name can mean there.
+
+    Example:
+        >>> mine = Catalog("postgres", "public", {}, {"public.upper": Effect.UNKNOWN})
+        >>> [str(effect_in(name, mine)) for name in ("upper", "lower", "pg_catalog.upper")]
+        ['unknown', 'read', 'read']
+    """
+    schema, _, bare = name.rpartition(".")
+    defined = defined_effects(name, catalog)
+    if schema and not defined and catalog.dialect in METHOD_DIALECTS:
+        return effect_in(bare, catalog)
+    shipped = effect_of(name, catalog.dialect)
+    if defined and shipped is Effect.UNKNOWN:
+        return worst(defined)
+    return worst({*defined, shipped})
+
+
+def defined_effects(name: str, catalog: Catalog) -> set[Effect]:
+    """What the functions do that people have defined under a name, in any schema if it has none."""
+    schema, _, bare = name.rpartition(".")
+    return {
+        effect
+        for known, effect in catalog.functions.items()
+        if known == name or (not schema and known.rpartition(".")[2] == bare)
+    }
+
+
+def worst(effects: Iterable[Effect]) -> Effect:
+    """The worst of several effects."""
+    return max(effects, key=list(Effect).index)
 
 
 UNKNOWN = Effect.UNKNOWN

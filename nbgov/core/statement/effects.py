@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nbgov.core.functions import effect_of, reads_metadata
+from nbgov.core.functions import effect_in, effect_of, reads_metadata
 from nbgov.core.statement.calls import written_functions
 from nbgov.core.statement.spelling import normalise
 from nbgov.core.statement.verbs import written_effects
@@ -21,9 +21,6 @@ READ = frozenset({Effect.READ})
 UNKNOWN = frozenset({Effect.UNKNOWN})
 # What has expressions that the parser reads; the guard stops all else whatever it calls.
 RUN = frozenset({Effect.READ, Effect.WRITE})
-# DuckDB calls a function of a value like a member of it, so what stands before the dot need not be
-# a schema.
-METHOD_DIALECTS = {"duckdb"}
 
 
 def classify(sql: str, dialect: str, opinion: EngineOpinion | None) -> frozenset[Effect]:
@@ -123,30 +120,3 @@ def plain(effects: Iterable[Effect]) -> frozenset[Effect]:
     """The effects, reading left out where there are others."""
     found = frozenset(effects)
     return found - READ or found
-
-
-def effect_in(name: str, catalog: Catalog) -> Effect:
-    """What a function does on a connection: the worst of all that its name can mean there.
-
-    Example:
-        >>> mine = Catalog("postgres", "public", {}, {"public.upper": Effect.UNKNOWN})
-        >>> [str(effect_in(name, mine)) for name in ("upper", "lower", "pg_catalog.upper")]
-        ['unknown', 'read', 'read']
-    """
-    schema, _, bare = name.rpartition(".")
-    defined = {
-        effect
-        for known, effect in catalog.functions.items()
-        if known == name or (not schema and known.rpartition(".")[2] == bare)
-    }
-    if schema and not defined and catalog.dialect in METHOD_DIALECTS:
-        return effect_in(bare, catalog)
-    shipped = effect_of(name, catalog.dialect)
-    if defined and shipped is Effect.UNKNOWN:
-        return worst(defined)
-    return worst({*defined, shipped})
-
-
-def worst(effects: Iterable[Effect]) -> Effect:
-    """The worst of several effects."""
-    return max(effects, key=list(Effect).index)

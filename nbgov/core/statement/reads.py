@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from nbgov.core.functions import PURE_FUNCTIONS, effect_of, reads_metadata
+from nbgov.core.functions import PURE_FUNCTIONS, defined_effects, effect_in, reads_metadata
 from nbgov.core.statement.lineage import Lineage
 from nbgov.core.statement.names import (
     base_tables,
@@ -306,10 +306,8 @@ def effect_of_node(node: exp.Func, sql: str, catalog: Catalog) -> tuple[str, Eff
     is_written = isinstance(node, exp.Anonymous)
     if start is not None and end is not None:
         name, is_written = sql[start : end + 1].strip('"`[]').lower(), True
-    defined = [does for full, does in catalog.functions.items() if full.rpartition(".")[2] == name]
-    if defined:
-        return name, max(defined, key=list(Effect).index)
     # A node that was written without a name in front is grammar, such as x::int.
-    if name in GRAMMAR or (name in PURE_FUNCTIONS and not is_written):
+    is_grammar = name in GRAMMAR or (name in PURE_FUNCTIONS and not is_written)
+    if is_grammar and not defined_effects(name, catalog):
         return name, Effect.READ
-    return name, effect_of(name, catalog.dialect)
+    return name, effect_in(name, catalog)
