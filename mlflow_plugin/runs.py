@@ -7,15 +7,18 @@ Cases: ``tests/surfaces/test_mlflow.py``.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbgov
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
     from mlflow_plugin.marks import Lookup
@@ -54,6 +57,40 @@ class MlflowRuns:
             client = MlflowClient()
             run = client.get_run(run_id)
             return as_run(run, captured(client, run))
+
+    def contents(
+        self, run_id: str, *, folder: Path, wanted: Callable[[str], bool]
+    ) -> Iterator[tuple[str, Sequence[str] | Path | None]]:
+        """What the run states: params, tags, names of metrics, and inputs; then its artifacts.
+
+        Raises:
+            RequestInvalid: There is no such run.
+            BackendFailed: MLflow did not answer.
+        """
+        with translated(run_id):
+            from mlflow import MlflowClient
+
+            client = MlflowClient()
+            run = client.get_run(run_id)
+            stated = {
+                "params": [f"{name}={value}" for name, value in run.data.params.items()],
+                "tags": [f"{name}={value}" for name, value in run.data.tags.items()],
+                "metrics": list(run.data.metrics),
+                "inputs": [
+                    text
+                    for one in (run.inputs.dataset_inputs if run.inputs else ())
+                    for text in (one.dataset.name, one.dataset.source, one.dataset.profile)
+                    if text
+                ],
+            }
+        yield from stated.items()
+        for path in artifacts(client, run_id):
+            if not wanted(path):
+                yield path, None
+                continue
+            with translated(run_id), no_bars():
+                copy = Path(client.download_artifacts(run_id, path, str(folder)))
+            yield path, copy
 
     def is_training(self) -> bool:
         """Whether a run is open that a delivered result is bound to. Never raises."""
@@ -113,6 +150,30 @@ class MlflowRuns:
 
             bind(Binding(target, version, delivery, context, "explicit"), self.lookup)
         return target
+
+
+def artifacts(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
+    """The paths of a run's artifacts, folders followed down."""
+    with translated(run_id):
+        found = client.list_artifacts(run_id, folder)
+    for each in found:
+        if each.is_dir:
+            yield from artifacts(client, run_id, each.path)
+        else:
+            yield each.path
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keep MLflow from drawing a bar for each artifact; this is the only switch that it has."""
+    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({} if before is None else {name: before})
 
 
 def open_run() -> MlflowRun | None:

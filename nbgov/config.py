@@ -96,6 +96,8 @@ class Config:
         principals: Declared principals by name.
         state: Folder for the audit log, approvals, datasets and keys.
         default_connection: The connection meant when none is named.
+        pseudonym_key: Reference of the key behind pseudonyms and surrogates. Without it a key is
+            made in the state folder.
     """
 
     __pydantic_config__ = STRICT
@@ -105,6 +107,7 @@ class Config:
     principals: Mapping[str, PrincipalEntry] = field(default_factory=dict)
     state: str = ".nbgov"
     default_connection: str | None = None
+    pseudonym_key: Secret | None = None
 
 
 def parse(text: str) -> Config:

@@ -32,6 +32,9 @@ CODES: dict[str, str] = {
     "unknown-ticket": "The approval ticket is not in the store.",
     "bind-missing": "A :name in the SQL has no value.",
     "bind-type": "A bound value has a type that cannot be sent to a database.",
+    "file-unreadable": "A file could not be read to its end as what it is said to be.",
+    "file-exists": "A file is there already where a copy would go.",
+    "names-tell": "The names of columns or fields hold what would be masked in values.",
     "usage": "The command or magic was called with arguments it does not take.",
     # IdentityFailed
     "unknown-principal": "The name is not declared under principals: in nbgov.yaml.",
@@ -61,6 +64,7 @@ CODES: dict[str, str] = {
     "detector-model-missing": "The language model of the PII detector is not installed.",
     "driver-missing": "The driver for this kind of connection is not installed.",
     "pseudonym-key-unsafe": "The database would write the key of the pseudonyms to a log.",
+    "file-unwritable": "A file could not be written.",
     "run-store-failed": "The run store (MLflow) did not answer.",
     # IntegrityFailed
     "rewrite-unverified": "The second parser disagrees with the rewritten statement.",
@@ -74,6 +78,12 @@ CODES: dict[str, str] = {
     "policy-invalid": "policy.yaml does not decode.",
     "catalog-invalid": "A catalog file does not decode.",
     "secret-missing": "A secret reference points at nothing.",
+    "key-missing": "An operator needs a key, and none was given.",
+    "key-short": "A key of masks is shorter than 32 bytes.",
+    "preset-unknown": "There is no preset of this name.",
+    "operator-invalid": "There is no such operator of a mask, or it takes no such argument.",
+    "mask-unfit": "The operator of a mask does not fit the type of a column.",
+    "mask-domain-small": "A type has too few values to be encrypted within it.",
 }
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from nbgov.core.masks import Keys
     from nbgov.model import (
         Approval,
         Catalog,
@@ -92,13 +94,27 @@ class Detector(Protocol):
     """Finds entities such as e-mail addresses in text."""
 
     def detect(
-        self, values: pa.Array, *, entities: Sequence[str], score_min: float, language: str
+        self,
+        values: pa.Array,
+        *,
+        entities: Sequence[str],
+        score_min: float,
+        language: str,
+        context: Sequence[str] = (),
     ) -> pa.Table:
         """Findings in distinct, non-null strings.
 
+        Args:
+            values: The strings.
+            entities: What to look for.
+            score_min: The lowest score that counts.
+            language: The language of the text, as an ISO 639-1 code.
+            context: Words that stand beside every value, such as the name of its column.
+
         Returns:
             Columns ``value`` (int64, index into ``values``), ``entity`` (string), ``start`` and
-            ``end`` (int64, characters) and ``score`` (double), ordered by value, start, then end.
+            ``end`` (int64, characters), ``score`` (double) and ``recognizer`` (string), ordered by
+            value.
 
         Raises:
             BackendFailed: Detection failed for any value; nothing is returned then.
@@ -210,6 +226,26 @@ class RunStore(Protocol):
         """
         ...
 
+    def contents(
+        self, run_id: str, *, folder: Path, wanted: Callable[[str], bool]
+    ) -> Iterator[tuple[str, Sequence[str] | Path | None]]:
+        """All that a run holds, for whoever looks for what should not be there.
+
+        Args:
+            run_id: The run.
+            folder: Where copies of files may be put; whoever asks clears it.
+            wanted: Says by its path whether a file is to be fetched.
+
+        Yields:
+            First what the run states, such as ``("params", ["depth=3"])``; then each file by its
+            path, with a copy on this machine, or ``None`` where it is not wanted.
+
+        Raises:
+            RequestInvalid: There is no such run.
+            BackendFailed: The product did not answer, or a file cannot be fetched.
+        """
+        ...
+
     def is_training(self) -> bool:
         """Whether a run is open that a delivered result is bound to. Never raises."""
         ...
@@ -274,7 +310,8 @@ class Clock(Protocol):
 class World:
     """Every port together: what a pipeline runs on.
 
-    ``native`` names the schema of the masked views of each connection that reads those only.
+    ``keys`` are the keys of masks, read when the first mask needs them. ``native`` names the schema
+    of the masked views of each connection that reads those only.
     """
 
     engine: Callable[[str], Engine]
@@ -287,4 +324,5 @@ class World:
     clock: Clock
     detector: Detector
     runs: Callable[[], Sequence[RunStore]]
+    keys: Callable[[], Keys]
     native: Mapping[str, str] = field(default_factory=dict)

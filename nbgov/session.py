@@ -34,12 +34,12 @@ from nbgov.model import (
     Result,
     Verdict,
 )
-from nbgov.wiring import build_world, find_config, open_engine, read_text, run_stores
+from nbgov.wiring import build_world, find_config, open_engine, read_text, run_store
 
 if TYPE_CHECKING:
     from nbgov.core.audit import AuditReport
     from nbgov.core.drift import DriftReport
-    from nbgov.ports import Engine, RunStore
+    from nbgov.ports import Engine
 
 OPEN: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 
@@ -266,32 +266,17 @@ class Session:
                 why="it carries no dataset version, or one that is not kept here",
                 next_step="pass the frame that session.sql(...).to_pandas() returned",
             )
-        return self.run_store().track(delivery, run_id=run_id, context=context)
+        return run_store().track(delivery, run_id=run_id, context=context)
 
     def drift(self, baseline: str, current: str) -> DriftReport:
         """Compare the data, statements, policy, code and parameters of two runs, ranked."""
         from nbgov.core.drift import compare
 
-        store = self.run_store()
+        store = run_store()
         runs = store.run(baseline), store.run(current)
         ids = {one.version_id for run in runs for one in run.inputs}
         versions = {found.version_id: found for one in ids if (found := self.version(one))}
         return compare(*runs, versions)
-
-    def run_store(self) -> RunStore:
-        """The run store that is installed.
-
-        Raises:
-            BackendFailed: None is.
-        """
-        for store in run_stores():
-            return store
-        raise BackendFailed(
-            "There is no run store.",
-            code="run-store-failed",
-            why="the distribution was installed without its MLflow plugin",
-            next_step="install nbgov again: pip install --force-reinstall nbgov",
-        )
 
     # ------------------------------------------------------------ evidence
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nbgov.ports import Engine, RunStore, World
 
 PSEUDONYM_KEY = "pseudonym.key"
+KEY_BYTES_MIN = 32
 
 
 def find_config(config: str | Path | None) -> Path:
@@ -83,9 +84,15 @@ def build_world(
         BackendFailed: The state folder cannot be made.
     """
     from nbgov.backends.accounts import AccountIdentity
-    from nbgov.backends.files import FileAuditLog, FilePolicySource, FileSigner, SystemClock
+    from nbgov.backends.files import (
+        FileAuditLog,
+        FilePolicySource,
+        FileSigner,
+        SystemClock,
+    )
     from nbgov.backends.presidio import PresidioDetector
     from nbgov.backends.sqlite.stores import SqliteApprovalStore, SqliteDatasetStore
+    from nbgov.core.masks import Keys
     from nbgov.ports import World
 
     entries = config.principals
@@ -114,8 +121,9 @@ def build_world(
         audit=FileAuditLog(state, session=session, clock=clock),
         signer=FileSigner(state / "audit.key"),
         clock=clock,
-        detector=PresidioDetector(),
+        detector=PresidioDetector(reads="text"),
         runs=active_run_stores,
+        keys=functools.cache(lambda: Keys(pseudonym_key(path.parent, config))),
         native=native_schemas(config),
     )
 
@@ -165,16 +173,45 @@ def connection_settings(folder: Path, config: Config, name: str) -> dict[str, An
         ConfigInvalid: A secret cannot be read.
         BackendFailed: The key of the pseudonyms cannot be read or made.
     """
-    from nbgov.backends.files import FileKey
-
     settings = asdict(config.connections[name])
     del settings["kind"]
     if "path" in settings:
         settings["path"] = str(folder / settings["path"])
-    key = FileKey(folder / config.state / PSEUDONYM_KEY)
     reference = settings.pop("password", None)
     secrets = {} if reference is None else {"password": read_secret(reference, folder)}
-    return settings | secrets | {"pseudonym_key": key.secret()}
+    return settings | secrets | {"pseudonym_key": pseudonym_key(folder, config)}
+
+
+def pseudonym_key(folder: Path, config: Config) -> bytes:
+    """The key behind pseudonyms and surrogates: the one that is named, else the project's own.
+
+    Raises:
+        ConfigInvalid: The reference points at nothing, or at a key that is too short.
+        BackendFailed: The key in the state folder cannot be read or made.
+    """
+    from nbgov.backends.files import FileKey
+
+    if config.pseudonym_key is not None:
+        return read_key(config.pseudonym_key, folder)
+    return FileKey(folder / config.state / PSEUDONYM_KEY).secret()
+
+
+def read_key(reference: str, folder: Path) -> bytes:
+    """The key behind a secret reference.
+
+    Raises:
+        ConfigInvalid: The reference points at nothing (``secret-missing``), or at less than
+            ``KEY_BYTES_MIN`` bytes (``key-short``).
+    """
+    key = read_secret(reference, folder).encode()
+    if len(key) < KEY_BYTES_MIN:
+        raise ConfigInvalid(
+            f"The key {reference} is too short.",
+            code="key-short",
+            why=f"it has less than {KEY_BYTES_MIN} bytes, so that it could be guessed",
+            next_step="make one: python -c 'import secrets; print(secrets.token_hex(32))'",
+        )
+    return key
 
 
 def offline(catalog: Catalog, *, connection: str, policy: str, principal: Principal) -> Pipeline:
@@ -255,6 +292,22 @@ def run_stores() -> Sequence[RunStore]:
 
     loaded = (entry.load()() for entry in metadata.entry_points(group="nbgov.backends"))
     return tuple(one for one in loaded if isinstance(one, RunStore))
+
+
+def run_store() -> RunStore:
+    """The run store that is installed.
+
+    Raises:
+        BackendFailed: None is.
+    """
+    for store in run_stores():
+        return store
+    raise BackendFailed(
+        "There is no run store.",
+        code="run-store-failed",
+        why="the distribution was installed without its MLflow plugin",
+        next_step="install nbgov again: pip install --force-reinstall nbgov",
+    )
 
 
 def active_run_stores() -> Sequence[RunStore]:

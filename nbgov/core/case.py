@@ -214,8 +214,10 @@ def describe(obligation: Obligation) -> str:
             text = f"at most {bytes_max} bytes"
         case WriteLimit(rows_max):
             text = f"at most {rows_max} rows changed"
-        case ContentMask(entities, score_min, _):
-            text = f"mask content {' '.join(entities)} from {score_min}"
+        case ContentMask(entities, score_min, _, operators):
+            special = dict(operators)
+            told = (f"{e}:{special[e]}" if e in special else e for e in entities)
+            text = f"mask content {' '.join(told)} from {score_min}"
         case ApprovalQuorum(rule=rule, votes_min=votes):
             text = f"approval by {votes} for {rule}"
         case _:

@@ -122,8 +122,9 @@ def shape(obligation: Obligation) -> Report:
             shaped = {"kind": "limit", "bytes": bytes_max}
         case WriteLimit(rows_max):
             shaped = {"kind": "limit", "changed": rows_max}
-        case ContentMask(entities, score_min, _):
+        case ContentMask(entities, score_min, _, operators):
             shaped = {"kind": "content", "entities": [*entities], "score_min": score_min}
+            shaped |= {"operators": dict(operators)} if operators else {}
         case ApprovalQuorum(rule, names, groups, roles, votes):
             audience = {"names": names, "groups": groups, "roles": roles}
             by = {part: sorted(held) for part, held in audience.items() if held}

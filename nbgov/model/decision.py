@@ -66,11 +66,20 @@ class WriteLimit:
 
 @dataclass(frozen=True, slots=True)
 class ContentMask:
-    """Entities to replace in text that no tag classifies, found at or above a score."""
+    """Entities to replace in text that no tag classifies, found at or above a score.
+
+    Attributes:
+        entities: What to look for.
+        score_min: The lowest score that counts.
+        language: The language of the text, as an ISO 639-1 code.
+        operators: Entity and operator, such as ``("PERSON", "surrogate")``; an entity without one
+            is redacted, and reads as its name: ``<PERSON>``.
+    """
 
     entities: tuple[str, ...]
     score_min: float
     language: str = "en"
+    operators: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -26,19 +27,24 @@ class Summary:
     rows_read: int = 0
     rows_affected: int | None = None
     is_truncated: bool = False
-    entities: Mapping[str, int] = field(default_factory=dict)
+    found: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     masked: Mapping[str, str] = field(default_factory=dict)
     version: DatasetVersion | None = None
     delivery: Delivery | None = None
     record: int | None = None
     receipt: Receipt | None = None
 
-    def count_entities(self, found: Mapping[str, int]) -> None:
-        """Add the entities that were replaced in one more batch."""
-        counts = dict(self.entities)
-        for entity, count in found.items():
-            counts[entity] = counts.get(entity, 0) + count
-        self.entities = counts
+    @property
+    def entities(self) -> Mapping[str, int]:
+        """In how many texts each entity was replaced, over all columns."""
+        return sum(map(Counter, self.found.values()), Counter())
+
+    def count(self, found: Mapping[str, Mapping[str, int]]) -> None:
+        """Add what was replaced in one more batch: texts by column and entity."""
+        counts = {column: Counter(entities) for column, entities in self.found.items()}
+        for column, entities in found.items():
+            counts.setdefault(column, Counter()).update(entities)
+        self.found = counts
 
 
 class Result:

@@ -87,10 +87,11 @@ class Handover:
                 stream.schema,
                 held_bytes_max=0 if is_wanted else HELD_BYTES_MAX,
             )
+            detect, keys = self.world.detector.detect, self.world.keys
             yield None
             for batch in stream:
-                masked, found = masking.mask(batch, plan, self.world.detector.detect)
-                summary.count_entities(found)
+                masked, found = masking.mask(batch, plan, detect, keys)
+                summary.count(found)
                 hashes = [cell_hashes(column) for column in masked.columns]
                 fingerprinter.update(masked, hashes)
                 profile.update(masked, hashes)

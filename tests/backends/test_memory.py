@@ -200,10 +200,38 @@ def test_a_detector_finds_texts_and_patterns():
     values = pa.array(["call Ada at 123 or 456", "nobody", "Ada"])
     found = detector.detect(values, entities=["PHONE", "PERSON"], score_min=0.5, language="en")
     assert found.to_pylist() == [
-        {"value": 0, "entity": "PERSON", "start": 5, "end": 8, "score": 0.5},
-        {"value": 0, "entity": "PHONE", "start": 12, "end": 15, "score": 0.5},
-        {"value": 0, "entity": "PHONE", "start": 19, "end": 22, "score": 0.5},
-        {"value": 2, "entity": "PERSON", "start": 0, "end": 3, "score": 0.5},
+        {
+            "value": 0,
+            "entity": "PERSON",
+            "start": 5,
+            "end": 8,
+            "score": 0.5,
+            "recognizer": "MemoryDetector",
+        },
+        {
+            "value": 0,
+            "entity": "PHONE",
+            "start": 12,
+            "end": 15,
+            "score": 0.5,
+            "recognizer": "MemoryDetector",
+        },
+        {
+            "value": 0,
+            "entity": "PHONE",
+            "start": 19,
+            "end": 22,
+            "score": 0.5,
+            "recognizer": "MemoryDetector",
+        },
+        {
+            "value": 2,
+            "entity": "PERSON",
+            "start": 0,
+            "end": 3,
+            "score": 0.5,
+            "recognizer": "MemoryDetector",
+        },
     ]
 
 
@@ -217,7 +245,7 @@ def test_a_detector_finds_only_what_is_asked_for(entities, score_min):
         pa.array(["Ada"]), entities=entities, score_min=score_min, language="en"
     )
     assert found.num_rows == 0
-    assert found.schema.names == ["value", "entity", "start", "end", "score"]
+    assert found.schema.names == ["value", "entity", "start", "end", "score", "recognizer"]
 
 
 def test_a_detector_fails_where_it_is_told_to():
@@ -281,6 +309,22 @@ def test_a_delivery_is_bound_explicitly():
         assert caught.value.code == "unknown-run"
     with pytest.raises(RequestInvalid):
         store.run("run2")
+
+
+def test_a_run_hands_over_what_it_holds(tmp_path):
+    """What a run states comes first, then its files, copied where they are wanted."""
+    run = Run("run1", "first", (), {"depth": "3"}, {"rmse": 0.5})
+    store = MemoryRunStore([run], files={"run1": {"a/x.csv": b"1", "m.pkl": b"2"}})
+    found = dict(store.contents("run1", folder=tmp_path, wanted=lambda path: path != "m.pkl"))
+    assert found == {
+        "params": ["depth=3"],
+        "metrics": ["rmse"],
+        "a/x.csv": tmp_path / "a/x.csv",
+        "m.pkl": None,
+    }
+    assert (tmp_path / "a/x.csv").read_bytes() == b"1"
+    with pytest.raises(RequestInvalid, match="run2"):
+        next(store.contents("run2", folder=tmp_path, wanted=bool))
 
 
 @pytest.mark.parametrize("is_kept", [False, True])

@@ -109,8 +109,8 @@ def test_a_summary_adds_counts_only() -> None:
     """Rows, masks and entities are counted; nothing delivered is repeated."""
     record = cases.facts(full(), RecordKind.OUTCOME, at=NOW, session="s1", mac=mac)
     summary = Summary(rows_read=3, masked={"email": "redact pii"})
-    summary.count_entities({"PERSON": 2})
-    summary.count_entities({"PERSON": 1})
+    summary.count({"note": {"PERSON": 2}})
+    summary.count({"note": {"PERSON": 1}})
     held = cases.with_summary(record, summary)
     assert (held.rows_read, held.masked, held.entities) == (
         3,

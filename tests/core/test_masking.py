@@ -47,7 +47,12 @@ def to_findings(rows: Iterable[Finding]) -> pa.Table:
 
 
 def detect(
-    values: pa.Array, *, entities: Sequence[str], score_min: float, language: str
+    values: pa.Array,
+    *,
+    entities: Sequence[str],
+    score_min: float,
+    language: str,
+    context: Sequence[str] = (),
 ) -> pa.Table:
     """Anything with an @ in it is an e-mail address, and four digits are a PIN."""
     patterns = {"EMAIL_ADDRESS": r"\S+@\S+", "PIN": r"\b\d{4}\b"}
@@ -62,10 +67,10 @@ def detect(
 def scan(array: pa.Array, found: Any = detect) -> tuple[pa.Array, dict[str, int]]:
     """Mask a batch of one column that is scanned."""
     batch = pa.RecordBatch.from_arrays([array], names=["note"])
-    masked, counts = mask(batch, MaskingPlan(CONTENT, (0,), {}), found)
+    masked, counts = mask(batch, MaskingPlan(CONTENT, {0: ("note",)}, {}), found)
     masked.validate(full=True)
     assert masked.schema == batch.schema
-    return masked.column(0), dict(counts)
+    return masked.column(0), dict(counts.get("note", {}))
 
 
 def permit(*obligations: Obligation, unclassified: Iterable[ColumnName] = ()) -> Decision:
@@ -96,13 +101,14 @@ def test_only_unclassified_text_is_scanned() -> None:
     made = plan(permit(CONTENT, unclassified=[NOTE]), schema, outputs)
     assert made.content == CONTENT
     assert [schema.names[i] for i in made.scanned] == ["note", "both", "tags"]
+    assert made.scanned[2] == ("both", "name", "note"), "a name is context, wherever it comes from"
 
 
 def test_a_result_of_unknown_shape_is_scanned_whole() -> None:
     """Where result and statement differ in width, every text column is scanned."""
     schema = pa.schema({"a": pa.string(), "n": pa.int64(), "b": pa.large_string()})
     made = plan(permit(CONTENT), schema, (OutputColumn("a", frozenset({NAME})),))
-    assert made.scanned == (0, 2)
+    assert [*made.scanned] == [0, 2]
 
 
 def test_nothing_is_scanned_that_no_obligation_asks_for() -> None:
@@ -110,7 +116,7 @@ def test_nothing_is_scanned_that_no_obligation_asks_for() -> None:
     batch = pa.RecordBatch.from_pydict({"note": ["ada@example.com"]})
     outputs = (OutputColumn("note", frozenset({NOTE})),)
     made = plan(permit(unclassified=[NOTE]), batch.schema, outputs)
-    assert (made.content, made.scanned) == (None, ())
+    assert (made.content, made.scanned) == (None, {})
     assert mask(batch, made, refuse) == (batch, {})
 
 
@@ -257,6 +263,8 @@ def nested() -> list[tuple[pa.Array, list[Any]]]:
             pa.array([["a@b"], ["x"]], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
             [[hit], ["x"]],
         ),
+        (pa.array([["a@b"], None, ["x"]], pa.list_view(pa.string())), [[hit], None, ["x"]]),
+        (pa.array([["x"], ["a@b"]], pa.large_list_view(pa.string())), [["x"], [hit]]),
     ]
 
 
@@ -271,7 +279,6 @@ def test_text_inside_containers_is_masked(array: pa.Array, expected: list[Any]) 
     "array",
     [
         pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array(["a@b"])]),
-        pa.array([["a@b"]], pa.list_view(pa.string())),
         pa.DictionaryArray.from_arrays(pa.array([0]), pa.array([["a@b"]])),
     ],
     ids=lambda array: str(array.type),
@@ -295,7 +302,7 @@ def test_values_without_text_pass_unread() -> None:
 def test_columns_that_are_not_planned_stay() -> None:
     """Only the planned positions are masked, also where names repeat."""
     batch = pa.RecordBatch.from_arrays([pa.array(["a@b"])] * 3, names=["x", "x", "y"])
-    masked, _ = mask(batch, MaskingPlan(CONTENT, (1,), {}), detect)
+    masked, _ = mask(batch, MaskingPlan(CONTENT, {1: ()}, {}), detect)
     assert [c.to_pylist() for c in masked.columns] == [["a@b"], ["<EMAIL_ADDRESS>"], ["a@b"]]
 
 
@@ -312,7 +319,12 @@ def test_the_detector_sees_each_text_once() -> None:
 
     array = pa.array(["b", None, "a", "b"])
     assert scan(array, listen)[0].equals(array)
-    asked = {"entities": CONTENT.entities, "score_min": 0.35, "language": "en"}
+    asked = {
+        "entities": CONTENT.entities,
+        "score_min": 0.35,
+        "language": "en",
+        "context": ("note",),
+    }
     assert seen == [(["a", "b"], asked)]
 
 

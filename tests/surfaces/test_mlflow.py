@@ -18,7 +18,9 @@ from pathlib import Path
 import duckdb
 import mlflow
 import mlflow.sklearn
+import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
@@ -33,6 +35,7 @@ from mlflow_plugin.dataset import GovernedDataset
 from mlflow_plugin.headers import GovernedHeaders
 from mlflow_plugin.inputs import INPUTS_MAX, encode, governed_inputs, label_tag
 from mlflow_plugin.runs import MlflowRuns
+from nbgov.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -975,3 +978,43 @@ def test_a_folder_without_git_has_no_commit(tmp_path, monkeypatch):
     assert "commit" not in environment.code(tmp_path)
     monkeypatch.setenv("PATH", "")
     assert "commit" not in environment.code(ROOT)
+
+
+def test_a_run_hands_over_what_it_holds(tmp_path, capsys):
+    """Params, tags, inputs and every artifact can be looked through, and a scan finds what is there."""
+    frame = mlflow.data.from_numpy(np.zeros(2), name="ada@example.com")
+    with mlflow.start_run() as run:
+        mlflow.log_params({"owner": "ada@example.com", "depth": 3})
+        mlflow.set_tag("reviewer", "bo@example.com")
+        mlflow.log_metric("rmse", 0.5)
+        mlflow.log_input(frame)
+        mlflow.log_text("cy@example.com", "sub/folder/note.txt")
+        mlflow.log_dict({"who": "di@example.com"}, "d.json")
+        mlflow.log_text("binary", "model.bin")
+    runs = MlflowRuns()
+    capsys.readouterr()
+    pieces = runs.contents(run.info.run_id, folder=tmp_path, wanted=lambda p: p != "model.bin")
+    found = dict(pieces)
+    assert capsys.readouterr().err == ""
+    assert sorted(found["params"]) == ["depth=3", "owner=ada@example.com"]
+    assert "reviewer=bo@example.com" in found["tags"]
+    assert "rmse" in found["metrics"]
+    assert "ada@example.com" in found["inputs"]
+    assert found["model.bin"] is None
+    assert found["sub/folder/note.txt"].read_text() == "cy@example.com"
+    assert tmp_path in found["d.json"].parents
+    with pytest.raises(nbgov.RequestInvalid, match="no run"):
+        next(runs.contents("0" * 32, folder=tmp_path, wanted=bool))
+    words = ["scan", f"runs:/{run.info.run_id}", "--entities", "EMAIL_ADDRESS", "--json"]
+    ran = CliRunner().invoke(main, words)
+    assert ran.exit_code == 1, ran.output
+    told = json.loads(ran.stdout)
+    assert "example.com" not in ran.stdout
+    by_file = {f["file"].removeprefix(f"runs:/{run.info.run_id}"): f for f in told["files"]}
+    assert {name for name, f in by_file.items() if f["places"]} >= {
+        "",
+        "/d.json",
+        "/sub/folder/note.txt",
+    }
+    assert {p["place"] for p in by_file[""]["places"]} == {"params", "tags", "inputs"}
+    assert told["not_read"] == {".bin": 1}

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,17 +65,45 @@ class FileKey:
     def make(self) -> None:
         """Make the key, whole or not at all, unless another process is first."""
         make_folder(self.path.parent)
-        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+        with self.draft() as draft, contextlib.suppress(FileExistsError):
+            os.link(draft, self.path)
+        sync_folder(self.path.parent)
+
+    def rotate(self, at: datetime) -> Path:
+        """Put a new key in the place of this one, at once and whole.
+
+        Args:
+            at: The moment, part of the name that the old key is kept under.
+
+        Returns:
+            Where the old key is, readable by its owner only.
+
+        Raises:
+            BackendFailed: There is no key yet, or a file cannot be written (``state-unavailable``).
+        """
+        kept = self.path.with_name(f"{self.path.name}.{at:%Y%m%dT%H%M%SZ}")
+        try:
+            os.link(self.path, kept)
+            with self.draft() as draft:
+                draft.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise self.failed(error.strerror or type(error).__name__) from error
+        self.known = b""
+        return kept
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Path]:
+        """A new key in a file of this process, gone afterwards unless it was moved."""
+        path = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
         try:
             write_all(fd, os.urandom(KEY_BYTES), 0)
             os.fsync(fd)
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, self.path)
+            yield path
         finally:
             os.close(fd)
-            draft.unlink()
-        sync_folder(self.path.parent)
+            path.unlink(missing_ok=True)
 
     def failed(self, why: str) -> BackendFailed:
         """The error of a key that cannot be used."""

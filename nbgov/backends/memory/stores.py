@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nbgov.backends.memory.faults import Faults
@@ -123,13 +124,21 @@ class MemoryRunStore:
     Args:
         runs: The runs it knows.
         active: Id of the active run, or ``None``; a test may set it anew.
+        files: The files of each run, by their paths.
     """
 
     product = "nbgov"
 
-    def __init__(self, runs: Iterable[Run] = (), *, active: str | None = None) -> None:
+    def __init__(
+        self,
+        runs: Iterable[Run] = (),
+        *,
+        active: str | None = None,
+        files: Mapping[str, Mapping[str, bytes]] | None = None,
+    ) -> None:
         self.runs = {run.run_id: run for run in runs}
         self.active = active
+        self.files = files or {}
         self.delivered_to: list[tuple[str | None, Delivery]] = []
         self.faults = Faults()
 
@@ -143,6 +152,20 @@ class MemoryRunStore:
             if run_id not in self.runs:
                 raise RequestInvalid(f"There is no run {run_id!r}.", code="unknown-run")
             return self.runs[run_id]
+
+    def contents(
+        self, run_id: str, *, folder: Path, wanted: Callable[[str], bool]
+    ) -> Iterator[tuple[str, Sequence[str] | Path | None]]:
+        """What the run states, then its files."""
+        run = self.run(run_id)
+        yield "params", [f"{name}={value}" for name, value in run.params.items()]
+        yield "metrics", list(run.metrics)
+        for path, content in self.files.get(run_id, {}).items():
+            copy = folder / path if wanted(path) else None
+            if copy is not None:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
+            yield path, copy
 
     def is_training(self) -> bool:
         """Whether a run is active."""

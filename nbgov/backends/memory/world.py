@@ -13,6 +13,7 @@ import pyarrow as pa
 from nbgov.backends.memory.audit_log import MemoryAuditLog
 from nbgov.backends.memory.faults import Faults
 from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore
+from nbgov.core.masks import Keys
 from nbgov.errors import ConfigInvalid, IdentityFailed, RequestInvalid
 from nbgov.model import Principal
 from nbgov.ports import Detector, Engine, RunStore, World
@@ -24,6 +25,7 @@ FINDINGS = pa.schema(
         "start": pa.int64(),
         "end": pa.int64(),
         "score": pa.float64(),
+        "recognizer": pa.string(),
     }
 )
 
@@ -148,6 +150,7 @@ class MemoryDetector:
         entities: Sequence[str],
         score_min: float,
         language: str,  # noqa: ARG002 (a pattern matches in every language)
+        context: Sequence[str] = (),  # noqa: ARG002 (and beside every word)
     ) -> pa.Table:
         """Findings in distinct, non-null strings, as the port orders them."""
         with self.faults.around("detect", code="detector-failed"):
@@ -160,7 +163,14 @@ class MemoryDetector:
             )
         return pa.Table.from_pylist(
             [
-                {"value": index, "entity": entity, "start": start, "end": end, "score": self.score}
+                {
+                    "value": index,
+                    "entity": entity,
+                    "start": start,
+                    "end": end,
+                    "score": self.score,
+                    "recognizer": type(self).__name__,
+                }
                 for index, start, end, entity in rows
             ],
             FINDINGS,
@@ -201,4 +211,5 @@ def memory_world(
         clock=MemoryClock(),
         detector=detector or MemoryDetector({}),
         runs=lambda: runs,
+        keys=lambda: Keys(b"a key for tests that nobody else uses"),
     )

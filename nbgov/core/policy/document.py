@@ -16,18 +16,15 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from nbgov.core.policy.conditions import Condition, compile_condition
 from nbgov.core.policy.patterns import COLUMN_PARTS, covers, covers_table, pattern
+from nbgov.core.presets import load, text_operator
 from nbgov.errors import ConfigInvalid
-from nbgov.model import ColumnName, MaskKind, Principal, TableName
+from nbgov.model import ColumnName, ContentMask, MaskKind, Principal, TableName
 from nbgov.strict import adapter, decode
 
 FILE_NAME = "policy.yaml"
 PUBLIC = "public"
 TAGGED_COLUMNS_MAX = 200_000
 STRICT = ConfigDict(extra="forbid")
-DEFAULT_ENTITIES = (
-    "CREDIT_CARD", "CRYPTO", "EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "LOCATION", "PERSON",
-    "PHONE_NUMBER", "US_SSN",
-)  # fmt: skip
 TABLE = "connection.schema.table[.column]"
 COLUMN = "connection.schema.table.column"
 FUNCTION = "connection.schema.function"
@@ -135,12 +132,40 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ContentTerms:
-    """What to look for in text that no tag classifies."""
+    """What to look for in text that no tag classifies, and what to put in its place.
+
+    Attributes:
+        preset: The preset that stands where nothing else is said.
+        entities: What to look for instead of the preset's entities; none at all turns it off.
+        operators: Operator by entity, over those of the preset.
+        score_min: The lowest score that counts, instead of the preset's.
+        language: The language of the text, as an ISO 639-1 code.
+    """
 
     __pydantic_config__ = STRICT
-    entities: tuple[str, ...] = DEFAULT_ENTITIES
-    score_min: Annotated[float, Field(ge=0, le=1)] = 0.35
+    preset: str = "default"
+    entities: tuple[str, ...] | None = None
+    operators: Mapping[str, str] = field(default_factory=dict)
+    score_min: Annotated[float, Field(ge=0, le=1)] | None = None
     language: str = "en"
+
+    def mask(self) -> ContentMask:
+        """The terms as an obligation.
+
+        Raises:
+            ConfigInvalid: The preset or an operator is unknown, or the operator cannot stand in
+                free text.
+        """
+        preset = load(self.preset)
+        entities = tuple(preset.operators) if self.entities is None else self.entities
+        chosen = {**preset.operators, **self.operators}
+        operators = {entity: text_operator(chosen.get(entity, "redact")) for entity in entities}
+        return ContentMask(
+            entities,
+            preset.score_min if self.score_min is None else self.score_min,
+            self.language,
+            tuple((entity, one.text) for entity, one in operators.items() if one.text != "redact"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +208,7 @@ class Policy:
     Attributes:
         document: What it says.
         digest: SHA-256 of its text.
+        content: What to look for in text that no tag classifies.
         conditions: The compiled ``when`` of each rule that has one, by the rule's id.
         tagged: Tags that were asked for, by connection and column.
         tagging: Tags with their patterns that were asked for, by connection and table.
@@ -190,6 +216,7 @@ class Policy:
 
     document: PolicyDocument
     digest: bytes
+    content: ContentMask
     conditions: Mapping[str, Condition] = field(default_factory=dict, compare=False, repr=False)
     tagged: dict[tuple[str, ColumnName], tuple[str, ...]] = field(
         default_factory=dict, compare=False, repr=False
@@ -242,7 +269,8 @@ def parse(text: str) -> Policy:
     Raises:
         ConfigInvalid: The text is not YAML, has an unknown key, repeats a rule id, holds a pattern
             that can never match, puts obligations on a forbid, or holds a condition that does not
-            compile (code ``policy-invalid``).
+            compile (code ``policy-invalid``); or it names a preset or an operator that does not
+            exist (``preset-unknown``, ``operator-invalid``).
     """
     document = decode(text, PolicyDocument, document=FILE_NAME, code="policy-invalid")
     seen: set[str] = set()
@@ -269,7 +297,8 @@ def parse(text: str) -> Policy:
         for rule in document.rules
         if rule.when
     }
-    return Policy(document, hashlib.sha256(text.encode()).digest(), conditions)
+    digest = hashlib.sha256(text.encode()).digest()
+    return Policy(document, digest, document.content.mask(), conditions)
 
 
 def check_patterns(patterns: Iterable[str], form: str, *, place: str) -> None:

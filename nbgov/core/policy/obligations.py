@@ -12,7 +12,6 @@ from nbgov.model import (
     ByteLimit,
     ColumnMask,
     ColumnName,
-    ContentMask,
     Decision,
     MaskKind,
     Obligation,
@@ -41,9 +40,8 @@ def gather(question: Question, rules: Iterable[Rule]) -> tuple[Obligation, ...]:
 
 def content_obligations(policy: Policy) -> Iterator[Obligation]:
     """What to look for in text that no tag classifies."""
-    terms = policy.document.content
-    if terms.entities:
-        yield ContentMask(terms.entities, terms.score_min, terms.language)
+    if policy.content.entities:
+        yield policy.content
 
 
 def rule_obligations(rule: Rule, *, is_read: bool) -> Iterator[Obligation]:
