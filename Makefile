@@ -2,6 +2,7 @@
 PYTHON ?= python3
 LOCK_FLAGS ?=
 FUZZ_SECONDS ?= 600
+FRAMES := $(addprefix tests/pii/,test_findings.py test_frames.py test_planted.py)
 
 BIN := .venv/bin
 READY := .venv/.installed
@@ -10,7 +11,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-compat test-cover test-fuzz test-worlds check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-compat test-cover test-fuzz test-pii test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,11 +31,14 @@ test-all: $(READY) ## Run everything, the slow tests too
 	$(BIN)/python -m pytest -q
 
 test-compat: $(READY) .venv-compat/.installed ## Run surfaces and backends on the oldest and the newest pandas and SQLAlchemy
-	.venv-compat/bin/python -m pytest -q tests/surfaces tests/backends
-	$(BIN)/python -m pytest -q tests/surfaces tests/backends
+	.venv-compat/bin/python -m pytest -q tests/surfaces tests/backends $(FRAMES)
+	$(BIN)/python -m pytest -q tests/surfaces tests/backends $(FRAMES)
 
 test-cover: $(READY) ## Measure that the tests of core cover all of core, branches too
 	$(BIN)/python -m pytest -q --cov --cov-report=term tests/core
+
+test-pii: $(READY) ## Prove that findings are stock Presidio's, on more than 50,000 values of every kind
+	$(BIN)/python -m pytest -q -p no:randomly tests/pii tests/backends/test_detector_stress.py
 
 test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 on each engine (NBGOV_WORLDS)
 	$(BIN)/python -m pytest -q -p no:randomly -m slow tests/worlds/test_worlds.py

@@ -24,7 +24,7 @@ napoleon_google_docstring = True
 # has no page; and a bare name in an annotation was imported for type checkers only.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|datetime|pathlib|typing)\..*"),
-    ("py:.*", r"(IPython|pandas|pd|pl|polars|pa|pyarrow)\..*"),
+    ("py:.*", r"(IPython|numpy|pandas|pd|pl|polars|pa|pyarrow)\..*"),
     ("py:.*", r"nbgov\.(core|errors|model|notebook|pipeline|session)\b.*"),
     ("py:data", r"CODES"),  # errors.md is its page.
     ("py:class", r"[A-Z]\w*(\[\w+)?"),

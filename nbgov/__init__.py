@@ -23,6 +23,7 @@ HOMES = {
         "Record", "Request", "Result", "Run", "RunInput", "Statement", "Summary", "Verdict",
     ),
     "nbgov.notebook.magic": ("load_ipython_extension", "unload_ipython_extension"),
+    "nbgov.pii": ("Findings", "detect", "mask"),
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -55,14 +56,15 @@ if TYPE_CHECKING:
         Verdict,
     )
     from nbgov.notebook.magic import load_ipython_extension, unload_ipython_extension
+    from nbgov.pii import Findings, detect, mask
     from nbgov.session import Session, connect, lookup
 
 __all__ = [
     "Approval", "ApprovalNeeded", "ApprovalState", "BackendFailed", "Catalog", "Cause",
     "ConfigInvalid", "DatasetVersion", "Decision", "Delivery", "Denied", "DriftReport",
-    "IdentityFailed", "IntegrityFailed", "NbgovError", "Principal", "Record", "Request",
+    "Findings", "IdentityFailed", "IntegrityFailed", "NbgovError", "Principal", "Record", "Request",
     "RequestInvalid", "Result", "Run", "RunInput", "Session", "Statement", "Summary", "Verdict",
-    "__version__", "compare", "connect", "load_ipython_extension", "lookup",
+    "__version__", "compare", "connect", "detect", "load_ipython_extension", "lookup", "mask",
     "unload_ipython_extension",
 ]  # fmt: skip
 
