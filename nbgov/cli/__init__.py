@@ -4,7 +4,18 @@ A surface that translates and decides nothing. Errors go to standard error as pe
 cell, with exit code 1; 2 is wrong usage, 3 a statement that waits for approval, 130 an interrupt.
 """
 
-from nbgov.cli import approvals, check, doctor, evidence, policy, sql
+from nbgov.cli import approvals, check, classify, doctor, evidence, keys, pii, policy, sql
 from nbgov.cli.commands import main
 
-__all__ = ["approvals", "check", "doctor", "evidence", "main", "policy", "sql"]
+__all__ = [
+    "approvals",
+    "check",
+    "classify",
+    "doctor",
+    "evidence",
+    "keys",
+    "main",
+    "pii",
+    "policy",
+    "sql",
+]
