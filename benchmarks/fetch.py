@@ -137,12 +137,10 @@ def scan(batches: list[pa.RecordBatch]) -> object:
     from nbgov.backends.presidio import PresidioDetector
     from nbgov.core.masking import MaskingPlan, mask
     from nbgov.core.policy.document import ContentTerms
-    from nbgov.model import ContentMask
 
-    terms = ContentTerms()
-    content = ContentMask(terms.entities, terms.score_min, terms.language)
+    content = ContentTerms().mask()
     names = batches[0].schema.names
-    plan = MaskingPlan(content, (names.index("status"), names.index("note")), {})
+    plan = MaskingPlan(content, {names.index(name): (name,) for name in ("status", "note")}, {})
     detector = PresidioDetector()
     return [mask(batch, plan, detector.detect) for batch in batches]
 

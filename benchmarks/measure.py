@@ -7,6 +7,7 @@ process, its threads included; waiting for a disk is not in it.
 
 from __future__ import annotations
 
+import cProfile
 import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,8 @@ from benchmarks.ground import Ground
 
 COST = "x peer CPU"
 RATE = "x peer rate"
+ADDED = "s CPU more"
+CALLS = "x Python calls"
 SECONDS = "s CPU"
 MILLISECONDS = "ms CPU per call"
 
@@ -30,7 +33,9 @@ class Row:
         ours: Key of nbgov's contender.
         peer: Key of the contender that it is held against, or empty.
         unit: ``COST`` and ``RATE`` are ratios to the peer; a lower cost and a higher rate are
-            better. ``SECONDS`` and ``MILLISECONDS`` are nbgov's own figure.
+            better. ``CALLS`` is a ratio of Python calls, for contenders that count them. ``ADDED``
+            is what nbgov takes more than the peer. ``SECONDS`` and ``MILLISECONDS`` are nbgov's
+            own figure.
     """
 
     id: str
@@ -48,11 +53,13 @@ class Contender:
         name: What it is called in the table.
         run: Does the work once.
         units: How many calls, values or records one run is made of.
+        gauge: What is taken of a run: CPU seconds, or Python calls.
     """
 
     name: str
     run: Callable[[], object]
     units: int = 1
+    gauge: Callable[[Callable[[], object]], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one contender took: the least CPU seconds of all rounds, for one unit."""
+    """What one contender took: the least CPU seconds, or calls, of all rounds, for one unit."""
 
     contender: Contender
     seconds: float
@@ -81,6 +88,8 @@ class Measured:
         """The contender's name and figure."""
         if unit == RATE:
             return f"{self.contender.name}: {1 / self.seconds:,.0f}/s"
+        if unit == CALLS:
+            return f"{self.contender.name}: {self.seconds:,.0f} calls"
         if self.seconds >= 1:
             return f"{self.contender.name}: {self.seconds:.2f} s"
         return f"{self.contender.name}: {self.seconds * 1000:.3g} ms"
@@ -103,7 +112,8 @@ def measure(
     for turn in range(rounds):
         # Every second round goes backwards, so that nobody always runs right behind the same one.
         for key in list(contenders)[:: -1 if turn % 2 else 1]:
-            seconds[key] = min(seconds[key], cpu_seconds(contenders[key].run))
+            gauge = contenders[key].gauge or cpu_seconds
+            seconds[key] = min(seconds[key], gauge(contenders[key].run))
             tell(key)
     return {key: Measured(one, seconds[key] / one.units) for key, one in contenders.items()}
 
@@ -118,13 +128,21 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return taken
 
 
+def python_calls(run: Callable[[], object]) -> float:
+    """How many Python functions, built-in ones included, one run calls in this thread."""
+    profile = cProfile.Profile()
+    profile.runcall(run)
+    return float(sum(entry.callcount for entry in profile.getstats()))
+
+
 def judge(row: Row, measured: Mapping[str, Measured]) -> dict[str, str | float]:
     """A row with its figures, as it stands in the results."""
     ours, peer = measured[row.ours], measured.get(row.peer)
-    if row.unit in {COST, RATE}:
+    if row.unit in {COST, RATE, CALLS, ADDED}:
         assert peer is not None, f"{row.id} has no peer"
         ratio = ours.seconds / peer.seconds
-        value = ratio if row.unit == COST else 1 / ratio
+        value = 1 / ratio if row.unit == RATE else ratio
+        value = ours.seconds - peer.seconds if row.unit == ADDED else value
     else:
         value = ours.seconds * (1000 if row.unit == MILLISECONDS else 1)
     return {

@@ -7,12 +7,23 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import SUITES, main
-from benchmarks.measure import COST, RATE
+from benchmarks.measure import (
+    ADDED,
+    CALLS,
+    COST,
+    RATE,
+    Contender,
+    Measured,
+    Row,
+    judge,
+    python_calls,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [row for suite in SUITES for row in suite.rows]
@@ -52,7 +63,7 @@ def test_ids_are_unique():
 
 def test_a_ratio_has_a_peer():
     """Every row whose unit is a ratio names what it is held against."""
-    assert not [row.id for row in ROWS if row.unit in {COST, RATE} and not row.peer]
+    assert not [row.id for row in ROWS if row.unit in {ADDED, CALLS, COST, RATE} and not row.peer]
 
 
 def test_every_row_is_explained():
@@ -61,3 +72,25 @@ def test_every_row_is_explained():
     names = set(re.findall(r"^\| `([a-z0-9_.]+?)(?:\.\*)?` \|", text, flags=re.MULTILINE))
     assert not [row.id for row in ROWS if not any(f"{row.id}.".startswith(f"{n}.") for n in names)]
     assert not [n for n in names if not any(f"{row.id}.".startswith(f"{n}.") for row in ROWS)]
+
+
+def test_what_is_added_and_what_is_called_are_judged():
+    """A row tells what we take more than the peer, or how many times its Python calls."""
+    ours, peer = (Contender(name, list) for name in ("ours", "peer"))
+    measured = {"ours": Measured(ours, 3.0), "peer": Measured(peer, 2.0)}
+    values = [
+        judge(Row("id", "work", "ours", "peer", unit), measured)["value"] for unit in (ADDED, CALLS)
+    ]
+    assert values == [1.0, 1.5]
+
+
+def test_calls_are_counted():
+    """The gauge of calls counts a call for each turn of a loop, and none for a loop in C."""
+
+    def turns(count):
+        for _ in range(count):
+            abs(count)
+
+    few, many = (python_calls(partial(turns, count)) for count in (10, 1_000))
+    assert many - few == 990
+    assert python_calls(partial(sum, range(10))) == python_calls(partial(sum, range(1_000)))

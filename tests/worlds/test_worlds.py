@@ -19,7 +19,7 @@ from tests.worlds.shop import policy, subject
 
 ENGINES = ("duckdb", "sqlite", "postgres", "mysql")
 BATCH = 50
-SAMPLE = 120
+SAMPLE = 80
 WHOLE = int(os.environ.get("NBGOV_WORLDS", "10000"))
 ROUNDS_MAX = 40
 TOKENS = policy(name="token", email="token", ssn="token")
