@@ -96,6 +96,8 @@ class Config:
         principals: Declared principals by name.
         state: Folder for the audit log, approvals, datasets and keys.
         default_connection: The connection meant when none is named.
+        analyzer: ``package.module:function`` that makes the Presidio ``AnalyzerEngine`` to look for
+            PII with. Without it nbgov makes an English one.
         pseudonym_key: Reference of the key behind pseudonyms and surrogates. Without it a key is
             made in the state folder.
     """
@@ -107,6 +109,7 @@ class Config:
     principals: Mapping[str, PrincipalEntry] = field(default_factory=dict)
     state: str = ".nbgov"
     default_connection: str | None = None
+    analyzer: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
     pseudonym_key: Secret | None = None
 
 

@@ -78,6 +78,7 @@ CODES: dict[str, str] = {
     "policy-invalid": "policy.yaml does not decode.",
     "catalog-invalid": "A catalog file does not decode.",
     "secret-missing": "A secret reference points at nothing.",
+    "analyzer-invalid": "The Presidio analyzer that nbgov.yaml names cannot be made.",
     "key-missing": "An operator needs a key, and none was given.",
     "key-short": "A key of masks is shorter than 32 bytes.",
     "preset-unknown": "There is no preset of this name.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +21,8 @@ from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
 from nbgov.model import Principal
 
 if TYPE_CHECKING:
+    from presidio_analyzer import AnalyzerEngine
+
     from nbgov.model import Catalog
     from nbgov.pipeline import Pipeline
     from nbgov.ports import Engine, RunStore, World
@@ -121,11 +124,32 @@ def build_world(
         audit=FileAuditLog(state, session=session, clock=clock),
         signer=FileSigner(state / "audit.key"),
         clock=clock,
-        detector=PresidioDetector(reads="text"),
+        detector=PresidioDetector(own_analyzer(config.analyzer), reads="text"),
         runs=active_run_stores,
         keys=functools.cache(lambda: Keys(pseudonym_key(path.parent, config))),
         native=native_schemas(config),
     )
+
+
+def own_analyzer(reference: str | None) -> Callable[[], AnalyzerEngine] | None:
+    """What makes the analyzer that ``nbgov.yaml`` names, when the first text is looked through."""
+    if reference is None:
+        return None
+
+    @functools.cache
+    def make() -> AnalyzerEngine:
+        try:
+            made: AnalyzerEngine = pkgutil.resolve_name(reference)()
+        except Exception as error:
+            raise ConfigInvalid(
+                f"The analyzer {reference} cannot be made.",
+                code="analyzer-invalid",
+                why=f"calling it ended with {type(error).__name__}",
+                next_step="check that Python can import it, and what it needs to be installed",
+            ) from error
+        return made
+
+    return make
 
 
 def native_schemas(config: Config) -> dict[str, str]:

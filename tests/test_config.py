@@ -69,5 +69,5 @@ def test_an_endless_file_is_refused() -> None:
 
 def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
-    keys = "version policy connections principals state default_connection pseudonym_key"
+    keys = "version policy connections principals state default_connection analyzer pseudonym_key"
     assert set(keys.split()) == set(schema()["properties"])

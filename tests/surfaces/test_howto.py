@@ -46,7 +46,9 @@ def answers(console: str) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", ["classify", "mask-a-column", "scan-files", "write-a-policy"])
+@pytest.mark.parametrize(
+    "page", ["add-a-language", "classify", "mask-a-column", "scan-files", "write-a-policy"]
+)
 def test_a_page_can_be_followed(folder, page):
     """A YAML block that names a file makes it, and each answer is the one on the page."""
     answer, compared = "", 0

@@ -25,7 +25,7 @@ from nbgov.backends.presidio.stock import Asked
 from nbgov.backends.presidio.text import looks_like_text
 from nbgov.backends.presidio.versions import doubt, warn
 from nbgov.backends.presidio.workers import Workers
-from nbgov.errors import BackendFailed
+from nbgov.errors import BackendFailed, NbgovError
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
@@ -74,8 +74,9 @@ class PresidioDetector:
     value is kept. Presidio's log is silent meanwhile.
 
     Args:
-        analyzer: An analyzer of the caller's own, with its recognizers and its language models. It
-            is not changed, and must not run in another thread meanwhile. Without one, nbgov builds
+        analyzer: An analyzer of the caller's own, with its recognizers and its language models, or
+            a function that hands it over when it is first needed. It is not changed, and must not
+            run in another thread meanwhile. Without one, nbgov builds
             an English one on the best language model that is installed, see
             :func:`~nbgov.backends.presidio.engine.find_model`.
         reads: Where named entities are looked for.
@@ -94,7 +95,7 @@ class PresidioDetector:
 
     def __init__(
         self,
-        analyzer: AnalyzerEngine | None = None,
+        analyzer: AnalyzerEngine | Callable[[], AnalyzerEngine] | None = None,
         *,
         reads: Literal["every", "text"] = "every",
         cached_values_max: int = CACHED_VALUES_MAX,
@@ -184,7 +185,7 @@ class PresidioDetector:
         if self.analyzer is None:
             engine = self.last_engine or load_engine()
         else:
-            engine = engine_of(self.analyzer)
+            engine = engine_of(self.analyzer() if callable(self.analyzer) else self.analyzer)
         if engine is not self.last_engine:
             self.cache.clear()
             self.last_engine = engine
@@ -251,7 +252,7 @@ def closed(call: Callable[[], T]) -> T:
     try:
         with quiet():
             return call()
-    except BackendFailed:
+    except NbgovError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a product raises fails closed.
         reason = describe(error)
