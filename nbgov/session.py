@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nbgov import config as configs
 from nbgov.core.statement import split
 from nbgov.errors import (
     BackendFailed,
@@ -34,7 +33,7 @@ from nbgov.model import (
     Result,
     Verdict,
 )
-from nbgov.wiring import build_world, find_config, open_engine, read_text, run_store
+from nbgov.wiring import build_world, find_config, open_engine, read_config, run_store
 
 if TYPE_CHECKING:
     from nbgov.core.audit import AuditReport
@@ -77,7 +76,7 @@ class Session:
         from nbgov.voting import Voting
 
         self.path = path
-        self.config = configs.parse(read_text(path, code="config-missing"))
+        self.config = read_config(path)
         self.state = path.parent / self.config.state
         self.id = uuid.uuid4().hex
         self.engines: dict[str, Engine] = {}

@@ -55,6 +55,25 @@ def find_config(config: str | Path | None) -> Path:
     )
 
 
+def load_config(config: str | Path | None) -> tuple[Path, Config]:
+    """The ``nbgov.yaml`` that is meant, and what it says.
+
+    Raises:
+        ConfigInvalid: There is none, it cannot be read, or it does not decode.
+    """
+    path = find_config(config)
+    return path, read_config(path)
+
+
+def read_config(path: Path) -> Config:
+    """What an ``nbgov.yaml`` says.
+
+    Raises:
+        ConfigInvalid: It cannot be read, or does not decode.
+    """
+    return parse(read_text(path, code="config-missing"))
+
+
 def read_text(path: Path, *, code: str) -> str:
     """The text of a configuration file.
 
@@ -271,7 +290,7 @@ def suppose(path: Path, *, policy: str | None, principal: Principal) -> Pipeline
     from nbgov.backends.memory import memory_world
     from nbgov.pipeline import Pipeline
 
-    config = parse(read_text(path, code="config-missing"))
+    config = read_config(path)
     text = FilePolicySource(path.parent / config.policy).text() if policy is None else policy
     engine = functools.cache(functools.partial(open_engine, path.parent, config))
     world = memory_world({}, policy=text, principals=[principal])

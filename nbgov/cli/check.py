@@ -24,7 +24,7 @@ from nbgov.core import report as reports
 from nbgov.core.catalog import parse as parse_catalog
 from nbgov.errors import ConfigInvalid, IdentityFailed, NbgovError, RequestInvalid
 from nbgov.model import Catalog, Effect, Principal, Request
-from nbgov.wiring import find_config, named_connection, offline, read_text, suppose
+from nbgov.wiring import load_config, named_connection, offline, read_text, suppose
 
 if TYPE_CHECKING:
     from nbgov.core.report import Report
@@ -185,12 +185,9 @@ def on_connection(ask: Ask, ctx: click.Context, held: contextlib.ExitStack) -> D
 
 def as_somebody(ask: Ask, ctx: click.Context, held: contextlib.ExitStack) -> Decide:
     """What would come of a text on a live connection, if the principal were as the options say."""
-    from nbgov import config as configs
-
     if ask.principal is None:
         raise click.UsageError("--group and --role need --as.")
-    path = find_config(ctx.obj["config"])
-    config = configs.parse(read_text(path, code="config-missing"))
+    path, config = load_config(ctx.obj["config"])
     connection = ask.connection or config.default_connection or next(iter(config.connections))
     policy = read_text(Path(ask.policy), code="policy-missing") if ask.policy else None
     principal = Principal(ask.principal, frozenset(ask.groups), frozenset(ask.roles))

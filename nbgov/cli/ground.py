@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbgov.config import Config
-from nbgov.config import parse as parse_config
 from nbgov.core.catalog import parse as parse_catalog
 from nbgov.core.policy.cases import Answer, Asked, Decide, of_error, of_verdict
 from nbgov.core.statement import bind_names
 from nbgov.errors import BackendFailed, ConfigInvalid, IdentityFailed, NbgovError
 from nbgov.model import Catalog, Principal, Request, Verdict
-from nbgov.wiring import find_config, named_connection, open_engine, read_text
+from nbgov.wiring import load_config, named_connection, open_engine, read_text
 
 if TYPE_CHECKING:
     from nbgov.pipeline import Pipeline
@@ -177,8 +176,7 @@ def on_connections(
     config_path: str | None, policy: str | None, connection: str | None
 ) -> Iterator[Ground]:
     """The connections of ``nbgov.yaml``, each opened when it is asked."""
-    path = find_config(config_path)
-    config = parse_config(read_text(path, code="config-missing"))
+    path, config = load_config(config_path)
     policy_path = Path(policy) if policy is not None else path.parent / config.policy
     engines: dict[str, Engine] = {}
 

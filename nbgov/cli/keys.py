@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from nbgov.cli.commands import main
-from nbgov.config import parse
 from nbgov.errors import ConfigInvalid
-from nbgov.wiring import PSEUDONYM_KEY, find_config, pseudonym_key, read_text
+from nbgov.wiring import PSEUDONYM_KEY, load_config, pseudonym_key
 
 CHECK_DIGITS = 16
 
@@ -24,8 +23,7 @@ def keys() -> None:
 @click.pass_context
 def show(ctx: click.Context) -> None:
     """Say where the key is, and its check value: two keys with one value are the same key."""
-    path = find_config(ctx.obj["config"])
-    config = parse(read_text(path, code="config-missing"))
+    path, config = load_config(ctx.obj["config"])
     key = pseudonym_key(path.parent, config)
     where = config.pseudonym_key or str(Path(config.state) / PSEUDONYM_KEY)
     click.echo(f"key    {where}")
@@ -42,8 +40,7 @@ def rotate(ctx: click.Context) -> None:
     """
     from nbgov.backends.files import FileKey, SystemClock
 
-    path = find_config(ctx.obj["config"])
-    config = parse(read_text(path, code="config-missing"))
+    path, config = load_config(ctx.obj["config"])
     if config.pseudonym_key is not None:
         raise ConfigInvalid(
             "The key is not nbgov's to rotate.",

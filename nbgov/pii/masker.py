@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from nbgov import wiring
-from nbgov.config import parse as parse_config
 from nbgov.core import masks
 from nbgov.core.masking import no_keys
 from nbgov.core.masks import UNKEYED, Keys
@@ -294,7 +293,7 @@ def find_keys(key: str | None) -> Keys:
         path = wiring.find_config(None)
     except ConfigInvalid:
         return no_keys()
-    config = parse_config(wiring.read_text(path, code="config-missing"))
+    config = wiring.read_config(path)
     return Keys(wiring.pseudonym_key(path.parent, config))
 
 

@@ -13,8 +13,11 @@ from typing import Literal
 
 from nbgov.core.masks import Operator, parse_operator
 from nbgov.core.policy import PUBLIC, Policy
+from nbgov.core.policy.document import ContentTerms
+from nbgov.core.policy.obligations import strictness
 from nbgov.core.policy.patterns import COLUMN_PARTS, glob, part_name
-from nbgov.core.presets import load, text_operator
+from nbgov.core.policy.question import wanted_masks
+from nbgov.core.presets import text_operator
 from nbgov.errors import RequestInvalid
 from nbgov.model import ColumnName, ContentMask, MaskKind, TableName
 
@@ -23,7 +26,6 @@ NULL = Operator("null")
 REDACT = Operator("redact")
 TABLE = "connection.schema.table"
 ANYWHERE = ("*", "*", "*")
-STRICTNESS = tuple(MaskKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def terms(
         RequestInvalid: ``table`` has not three parts (``usage``).
     """
     policy = source if isinstance(source, Policy) else None
-    content = source.content if isinstance(source, Policy) else preset_content(source)
+    content = source.content if isinstance(source, Policy) else ContentTerms(source).mask()
     parsed = {name: parse_operator(text) for name, text in operators.items()}
     columns = {name: one for name, one in parsed.items() if name in names}
     of_entities = {name: text_operator(operators[name]) for name in parsed if name not in names}
@@ -108,13 +110,6 @@ def terms(
         operators=tuple((n, text) for n, text in chosen.items() if n in wanted and n not in kept),
     )
     return Terms(content, policy, split(table), columns)
-
-
-def preset_content(name: str) -> ContentMask:
-    """What a preset looks for."""
-    preset = load(name)
-    entities = tuple(preset.operators)
-    return ContentMask(entities, preset.score_min, operators=tuple(preset.operators.items()))
 
 
 def split(table: str) -> tuple[str, TableName] | None:
@@ -204,9 +199,8 @@ def strictest(hidden: Sequence[str], policy: Policy) -> tuple[str, Operator]:
     """
 
     def kind(tag: str) -> MaskKind:
-        masks = [rule.obligations.masks for rule in policy.document.rules]
-        kinds = [one for by_tag in masks for t, one in by_tag.items() if glob(t).fullmatch(tag)]
-        return min(kinds, key=STRICTNESS.index, default=MaskKind.REDACT)
+        kinds = [one for rule in policy.document.rules for one in wanted_masks(rule, tag)]
+        return min(kinds, key=strictness, default=MaskKind.REDACT)
 
-    tag = min(hidden, key=lambda one: STRICTNESS.index(kind(one)))
+    tag = min(hidden, key=lambda one: strictness(kind(one)))
     return tag, parse_operator(kind(tag).value)
