@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
@@ -31,14 +30,12 @@ from nbgov.backends.presidio.engine import forgetting
 from nbgov.backends.presidio.hits import Hit
 from nbgov.backends.presidio.layout import wiring
 from nbgov.backends.presidio.lemmas import why_unknown
+from nbgov.backends.presidio.stock import BATCH_VALUES, artifacts_of
 from nbgov.backends.presidio.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, EntityRecognizer, RecognizerResult
     from presidio_analyzer.nlp_engine import NlpArtifacts
-
-BATCH_VALUES = 256
-"""Values whose words and documents are in memory together."""
 
 HIT_KEY = "nbgov_hit"
 """Where a result of Presidio carries the index of its hit through the enhancer."""
@@ -256,29 +253,16 @@ class ContextScores:
         for index, hit in enumerate(hits):
             by_value[hit.value].append(index)
         numbers = {r.id: number for number, r in enumerate(question.recognizers)}
+        texts = [question.texts[value] for value in by_value]
+        read = artifacts_of(self.analyzer, self.language, texts)
         found = []
-        for values in batches(by_value):
-            with self.zone():
-                batch = self.engine.process_batch(
-                    [question.texts[value] for value in values],
-                    self.language,
-                    batch_size=BATCH_VALUES,
-                )
-                for value, (_, artifacts) in zip(values, batch, strict=True):
-                    for r in self.enhanced(question, hits, by_value[value], artifacts):
-                        facts = r.recognition_metadata
-                        number = numbers[facts["recognizer_identifier"]]
-                        hit = Hit(value, number, r.entity_type, r.start, r.end, r.score)
-                        found.append((facts.get(HIT_KEY, len(hits)), hit))
+        for value, artifacts in zip(by_value, read, strict=True):
+            for r in self.enhanced(question, hits, by_value[value], artifacts):
+                facts = r.recognition_metadata
+                number = numbers[facts["recognizer_identifier"]]
+                hit = Hit(value, number, r.entity_type, r.start, r.end, r.score)
+                found.append((facts.get(HIT_KEY, len(hits)), hit))
         return [hit for _, hit in sorted(found)]
-
-    def zone(self) -> AbstractContextManager[None]:
-        """A memory zone around an engine that runs spaCy; any other keeps what it keeps."""
-        from presidio_analyzer.nlp_engine import SpacyNlpEngine
-
-        if isinstance(self.engine, SpacyNlpEngine):
-            return forgetting(self.engine.get_nlp(self.language))
-        return nullcontext()
 
     def enhanced(
         self, question: Question, hits: Sequence[Hit], indices: list[int], artifacts: NlpArtifacts

@@ -74,12 +74,17 @@ class Engine:
 
     def pipeline(self, language: str) -> Any:
         """The spaCy pipeline that reads a language, or ``None`` if none does."""
-        from presidio_analyzer.nlp_engine import SpacyNlpEngine
+        return pipeline_of(self.analyzer, language)
 
-        if not isinstance(self.analyzer.nlp_engine, SpacyNlpEngine):
-            return None
-        pipelines: dict[str, Any] = self.analyzer.nlp_engine.nlp or {}
-        return pipelines.get(language)
+
+def pipeline_of(analyzer: AnalyzerEngine, language: str) -> Any:
+    """The spaCy pipeline with which an analyzer reads a language, or ``None``."""
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+
+    if not isinstance(analyzer.nlp_engine, SpacyNlpEngine):
+        return None
+    pipelines: dict[str, Any] = analyzer.nlp_engine.nlp or {}
+    return pipelines.get(language)
 
 
 def engine_of(analyzer: AnalyzerEngine) -> Engine:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import regex
 
 from nbgov.backends.presidio.conditions import Needs, needs_of
-from nbgov.backends.presidio.context import ContextScores
+from nbgov.backends.presidio.context import ContextScores, enhances_itself
 from nbgov.backends.presidio.engine import StrictRegex
 from nbgov.backends.presidio.ner import NamedEntities
 from nbgov.backends.presidio.phones import VALID, PhoneFinder
@@ -187,14 +187,13 @@ def selected(
 
 def stock_reason(analyzer: AnalyzerEngine, steps: Sequence[Step]) -> str:
     """Why only the stock engine itself can run these recognizers; empty if others can."""
-    from presidio_analyzer import AnalyzerEngine, EntityRecognizer
+    from presidio_analyzer import AnalyzerEngine
 
     for name in ("analyze", "_enhance_using_context", "get_recognizers"):
         if method(analyzer, name) is not getattr(AnalyzerEngine, name):
             return f"the analyzer has its own {name}"
     for step in steps:
-        enhance = method(step.recognizer, "enhance_using_context")
-        if enhance is not EntityRecognizer.enhance_using_context:
+        if enhances_itself(step.recognizer):
             return f"{step.recognizer.name} raises scores in its own way"
     return ""
 

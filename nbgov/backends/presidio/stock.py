@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbgov.backends.presidio.engine import forgetting
+from nbgov.backends.presidio.engine import forgetting, pipeline_of
 from nbgov.backends.presidio.hits import Hit
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, RecognizerResult
+    from presidio_analyzer.nlp_engine import NlpArtifacts
 
     from nbgov.backends.presidio.column import Column, Indices
     from nbgov.backends.presidio.plan import Plan, Step
 
 BATCH_VALUES = 256
+"""Values whose words and documents are in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +42,31 @@ class Asked:
 
 def documents(plan: Plan, column: Column, indices: Indices) -> Iterator[tuple[int, Any]]:
     """Yield values with what Presidio keeps of them; it is void when the next is asked for."""
+    values = indices.tolist()
+    texts = [column.texts[value] for value in values]
+    yield from zip(values, artifacts_of(plan.analyzer, plan.language, texts), strict=True)
+
+
+def artifacts_of(
+    analyzer: AnalyzerEngine, language: str, texts: list[str]
+) -> Iterator[NlpArtifacts]:
+    """Yield what Presidio keeps of each text; it is void when the next is asked for.
+
+    Opens a memory zone of spaCy for each batch, so nobody else may hold one meanwhile.
+    """
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
-    engine: Any = plan.analyzer.nlp_engine
-    for begin in range(0, len(indices), BATCH_VALUES):
-        values = indices[begin : begin + BATCH_VALUES].tolist()
-        texts = [column.texts[value] for value in values]
-        with forgetting(plan.engine.pipeline(plan.language)):
+    engine: Any = analyzer.nlp_engine
+    nlp = pipeline_of(analyzer, language)
+    for begin in range(0, len(texts), BATCH_VALUES):
+        part = texts[begin : begin + BATCH_VALUES]
+        with forgetting(nlp):
             if type(engine) is SpacyNlpEngine:
-                batch = engine.process_batch(texts, plan.language, batch_size=BATCH_VALUES)
-                kept = (artifacts for _, artifacts, *_ in batch)
+                batch = engine.process_batch(part, language, batch_size=BATCH_VALUES)
+                yield from (artifacts for _, artifacts, *_ in batch)
             else:
                 # Another engine may read a text otherwise among others.
-                kept = (engine.process_text(text, plan.language) for text in texts)
-            yield from zip(values, kept, strict=True)
+                yield from (engine.process_text(text, language) for text in part)
 
 
 def named_hits(step: Step, plan: Plan, column: Column, readable: Indices) -> list[Hit]:
