@@ -25,6 +25,8 @@ from nbgov.errors import BackendFailed
 
 Found = list[tuple[str, int, int, float]]
 EXAMPLES, EXAMPLES_SLOW = 30, 500
+LIMIT_S = 2
+"""Seconds that a made-up regex may search; one that nears this in a single value is left out."""
 
 hard = settings(
     max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -147,13 +149,16 @@ FLAGS = st.sampled_from(
 COLUMNS = st.lists(st.text(SIGNS, max_size=8), min_size=1, max_size=8, unique=True)
 
 
-def is_valid(text: str, flags: int) -> bool:
-    """Whether the regex module takes a text, and soon finds what is in a value."""
+def is_quick(text: str, flags: int, values: Sequence[str]) -> bool:
+    """Whether the regex module takes a text, and soon finds what is in each value."""
     try:
         with warnings.catch_warnings(action="ignore"):
             regex.compile(text)  # Presidio asks this of every pattern, without its flags.
             compiled = regex.compile(text, flags)
-            compiled.search("ab1-:.@ _\nA" * 3, timeout=0.5)
+        for value in values:
+            # Some search for ever: "(?=a\Kb)" finds the same again and again.
+            for _ in compiled.finditer(value, timeout=LIMIT_S / 20):
+                pass
     except (regex.error, TimeoutError, ValueError, RecursionError):
         return False
     return True
@@ -163,15 +168,19 @@ def check_any_regex(parts: Sequence[tuple[str, int, float]], values: Sequence[st
     """Recognizers of these regexes find in a column what they find in each value."""
     from presidio_analyzer import Pattern, PatternRecognizer
 
-    assume(all(is_valid(text, flags) for text, flags, _ in parts))
     made = []
     for text, flags, score in parts:
-        patterns = [Pattern("one", text, score), Pattern("two", rf"{text}-?", 0.3)]
-        assume(is_valid(patterns[1].regex, flags))
+        other = rf"{text}-?"
+        assume(is_quick(text, flags, values) and is_quick(other, flags, values))
+        patterns = [Pattern("one", text, score), Pattern("two", other, 0.3)]
         made.append(
             PatternRecognizer("X", patterns=patterns, context=["ab"], global_regex_flags=flags)
         )
-    with warnings.catch_warnings(action="ignore"):
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+        # Joined values may take longer than each of them; that limit is a minute in Presidio.
+        patch.setattr("presidio_analyzer.pattern_recognizer.REGEX_TIMEOUT_SECONDS", LIMIT_S)
+        # The stock engine would stand in wherever the fast path is wrong about the examples.
+        patch.setattr("nbgov.backends.presidio.doubt", lambda *_: "")
         assert_equal(analyzer_of(made, blank_engine()), values)
 
 
@@ -190,7 +199,7 @@ def test_any_regex_finds_in_a_column_what_it_finds_in_values(
 
 
 @pytest.mark.slow
-@settings(harder, max_examples=1_500)
+@settings(harder, max_examples=10_000)
 @given(parts=MADE_UP, values=COLUMNS)
 def test_many_regexes_find_in_a_column_what_they_find_in_values(
     parts: list[tuple[str, int, float]], values: list[str]

@@ -154,3 +154,29 @@ def versions_asked() -> Any:
     from nbgov.backends.presidio.stock import Asked
 
     return Asked(None)
+
+
+def test_an_expression_without_end_is_tried_once(
+    analyzer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A regular expression that comes to no end on an example costs one time-out, and no more."""
+    from presidio_analyzer import Pattern, PatternRecognizer, pattern_recognizer
+
+    monkeypatch.setattr(pattern_recognizer, "REGEX_TIMEOUT_SECONDS", 0.05)
+    tried: list[Any] = []
+    real = versions.outcomes
+    monkeypatch.setattr(versions, "outcomes", lambda plan: tried.append(plan) or real(plan))
+    # Presidio's engine finds the same empty match of this one again and again.
+    endless = Pattern("endless", r"(?=\w\K\w)", 0.5)
+    analyzer.registry.add_recognizer(PatternRecognizer("ENDLESS", patterns=[endless]))
+    with pytest.warns(StockEngineWarning, match="comes to no end"):
+        assert found_of(analyzer, "ENDLESS", [" "]) == 0
+    assert len(tried) == 1
+
+
+def found_of(analyzer: Any, entity: str, values: list[str]) -> int:
+    """How many findings of one entity a detector has."""
+    table = PresidioDetector(analyzer).detect(
+        pa.array(values), entities=[entity], score_min=None, language="en"
+    )
+    return table.num_rows

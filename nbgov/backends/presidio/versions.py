@@ -52,12 +52,19 @@ def doubt(engine: Engine, language: str) -> str:
 
     Takes a fraction of a second, so ask once for an engine. Needs the engine's lock.
     """
-    differing = disagreement(engine, language)
+    try:
+        differing = disagreement(engine, language)
+    except TimeoutError:
+        return "one of its regular expressions comes to no end on an example"
     return f"nbgov's fast path disagrees with it on {differing}" if differing else ""
 
 
 def disagreement(engine: Engine, language: str) -> str:
-    """The entities for which the fast path and Presidio differ on the examples."""
+    """The entities for which the fast path and Presidio differ on the examples.
+
+    Raises:
+        TimeoutError: A search of the fast path ran out of time, so that there is no answer.
+    """
     # The plan asks this module for the versions.
     from nbgov.backends.presidio.plan import fast_part
 
@@ -74,7 +81,11 @@ def disagreement(engine: Engine, language: str) -> str:
 
 
 def outcomes(plan: Plan) -> list[list[tuple[str, ...]]]:
-    """What a plan finds in each of the examples; that it fails is an outcome, too."""
+    """What a plan finds in each of the examples; that it fails is an outcome, too.
+
+    Raises:
+        TimeoutError: A search ran out of time. Each of the examples would take as long again.
+    """
     from nbgov.backends.presidio.scan import scan
     from nbgov.backends.presidio.stock import Asked
 
@@ -84,6 +95,8 @@ def outcomes(plan: Plan) -> list[list[tuple[str, ...]]]:
 
     try:
         return found(EXAMPLES)
+    except TimeoutError:
+        raise
     except Exception:  # noqa: BLE001 - a recognizer of a person's own may fail on any text.
         return [attempt(found, example) for example in EXAMPLES]
 
