@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-compat test-cover test-fuzz test-pii test-worlds check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-compat test-cover test-drift test-fuzz test-mlflow test-pii test-spark test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,7 +24,7 @@ lab: $(READY) demo/nbgov.yaml ## Open the notebooks in JupyterLab, on the demo's
 
 test: $(READY) ## Run the everyday suite: units, real engines, surfaces, notebooks
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with notebooks/sanitize.cfg -p no:randomly notebooks
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 test-all: $(READY) ## Run everything, the slow tests too
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with notebooks/sanitize.cfg -p no:randomly notebooks
@@ -34,11 +34,20 @@ test-compat: $(READY) .venv-compat/.installed ## Run surfaces and backends on th
 	.venv-compat/bin/python -m pytest -q tests/surfaces tests/backends $(FRAMES)
 	$(BIN)/python -m pytest -q tests/surfaces tests/backends $(FRAMES)
 
+test-spark: $(READY) .venv-spark/.installed ## Compare fingerprints and profiles on Spark, classic and Connect; needs Java 17
+	.venv-spark/bin/python -m pytest -q -p no:randomly tests/drift/test_spark.py
+
 test-cover: $(READY) ## Measure that the tests of core cover all of core, branches too
 	$(BIN)/python -m pytest -q --cov --cov-report=term tests/core
 
+test-mlflow: $(READY) ## Run the MLflow suite: a real server, PostgreSQL, trainings, the gate, the pages
+	$(BIN)/python -m pytest -q -p no:randomly tests/mlflow tests/surfaces/test_mlflow.py
+
 test-pii: $(READY) ## Prove that findings are stock Presidio's, on more than 50,000 values of every kind
 	$(BIN)/python -m pytest -q -p no:randomly tests/pii tests/backends/test_detector_stress.py
+
+test-drift: $(READY) ## Prove that every change of data is seen, its cause comes first, and no alarm is false
+	$(BIN)/python -m pytest -q -p no:randomly tests/drift
 
 test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 on each engine (NBGOV_WORLDS)
 	$(BIN)/python -m pytest -q -p no:randomly -m slow tests/worlds/test_worlds.py
@@ -77,6 +86,9 @@ lock: $(READY) ## Write the locks anew (LOCK_FLAGS=--upgrade takes newer version
 		pyproject.toml -o requirements/lock.txt
 	$(COMPILE) --all-extras --group build --group test --constraint requirements/compat.in \
 		pyproject.toml -o requirements/compat.txt
+	$(COMPILE) requirements/evidently.in -o requirements/evidently.txt
+	$(COMPILE) --group build --group test --constraint requirements/lock.txt \
+		pyproject.toml requirements/spark.in -o requirements/spark.txt
 	printf 'setuptools\nuv\n' | $(COMPILE) --no-annotate - -o requirements/uv.txt
 
 demo/nbgov.yaml: | $(READY)
@@ -89,4 +101,14 @@ $(READY): requirements/lock.txt $(INSTALL)
 
 .venv-compat/.installed: requirements/compat.txt $(INSTALL)
 	@$(PYTHON) requirements/install.py .venv-compat $<
+	@touch $@
+
+.venv-spark/.installed: requirements/spark.txt $(INSTALL)
+	@$(PYTHON) requirements/install.py .venv-spark $<
+	@touch $@
+
+# Evidently stands in an environment of its own: it does not import beside the newest pandas.
+.venv-evidently/.installed: requirements/evidently.txt $(READY)
+	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python .venv-evidently
+	@$(BIN)/python -m uv pip sync --quiet --require-hashes --python .venv-evidently $<
 	@touch $@

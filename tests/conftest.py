@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, settings
 
 # A developer's own settings would make a test pass or fail by machine. Products read theirs when
 # they are imported, so all this happens before any test module is.
-# NBGOV_WORLDS only says how long `make test-worlds` goes on.
+# NBGOV_WORLDS only says how long `make test-worlds` goes on, NBGOV_SHOTS where screenshots go.
 for name in [n for n in os.environ if n.startswith(("NBGOV_", "MLFLOW_", "PG"))]:
-    if name != "NBGOV_WORLDS":
+    if name not in {"NBGOV_SHOTS", "NBGOV_WORLDS"}:
         del os.environ[name]
 os.environ |= {
     "DO_NOT_TRACK": "true",
