@@ -23,7 +23,7 @@ class DeferredProfile:
     """The rows of one result, or their profile once they are too many to be held.
 
     Args:
-        sensitivity, schema: As for :class:`~nbgov.core.drift.profile.Profiler`.
+        sensitivity, schema, key: As for :class:`~nbgov.core.drift.profile.Profiler`.
         held_bytes_max: Arrow bytes to hold; ``0`` folds every batch at once.
 
     Attributes:
@@ -35,11 +35,12 @@ class DeferredProfile:
         sensitivity: Mapping[str, str],
         schema: pa.Schema,
         *,
+        key: bytes = b"",
         held_bytes_max: int = HELD_BYTES_MAX,
     ) -> None:
-        from nbgov.core.drift import Profiler
+        from nbgov.core.drift.profile import Profiler
 
-        self.profiler = Profiler(sensitivity, schema)
+        self.profiler = Profiler(sensitivity, schema, key=key)
         self.held_bytes_max = held_bytes_max
         self.held: list[pa.RecordBatch] = []
         self.held_bytes = 0

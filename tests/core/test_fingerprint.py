@@ -6,7 +6,6 @@ import ctypes
 import importlib.util
 import json
 import random
-import struct
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbgov.core.fingerprint import Fingerprinter, cell_hashes
-from nbgov.core.fingerprint.cells import BLOCK_ROWS, reader
-from nbgov.core.fingerprint.fold import logical_type
+from nbgov.core.fingerprint.cells import BLOCK_ROWS, SAMPLE_ROWS, reader
+from nbgov.core.fingerprint.logical import logical_type
 from nbgov.core.fingerprint.mixing import PIECES_MAX
-from nbgov.errors import BackendFailed
+from nbgov.errors import BackendFailed, IntegrityFailed
 
 TESTS = Path(__file__).parents[1]
 VECTORS = json.loads((TESTS / "vectors" / "fingerprint.json").read_text(encoding="utf-8"))
@@ -37,7 +36,9 @@ def load(name):
 
 reference = load("fingerprint")
 arrow_tables = load("arrow_tables")
+random_tables = load("random_tables")
 arrow, batch_of = arrow_tables.arrow, arrow_tables.batch_of
+LEAVES, cells_of, tables = random_tables.LEAVES, random_tables.cells_of, random_tables.tables
 
 
 def fold(*batches):
@@ -58,6 +59,7 @@ def as_json(found):
         "content_id": found.content_id,
         "schema_id": found.schema_id,
         "columns": [list(column) for column in found.columns],
+        "order": found.order,
     }
 
 
@@ -74,7 +76,8 @@ def test_there_are_vectors_enough():
 def test_vector(vector):
     """A vector has the fingerprint that the file says."""
     batch = batch_of(vector["columns"], vector["rows"])
-    assert as_json(fold(batch).finish()) == vector["fingerprint"]
+    key = bytes.fromhex(vector["key"]) if "key" in vector else None
+    assert as_json(fold(batch).finish(key=key)) == vector["fingerprint"]
 
 
 def test_the_vectors_are_what_the_reference_writes():
@@ -84,117 +87,6 @@ def test_the_vectors_are_what_the_reference_writes():
 
 
 # ---- random tables of every type
-
-
-def tagged(tag, strategy):
-    return strategy.map(lambda content: {tag: content})
-
-
-def integers(bits, *, is_signed):
-    low = -(2 ** (bits - 1)) if is_signed else 0
-    return tagged("int", st.integers(low, low + 2**bits - 1).map(str))
-
-
-def floats(width):
-    return tagged("float", st.floats(width=width).map(lambda x: struct.pack(">d", x).hex()))
-
-
-def decimals(precision, scale):
-    whole = st.integers(-(10**precision) + 1, 10**precision - 1)
-    return tagged("decimal", whole.map(lambda unscaled: f"{unscaled}E{-scale}"))
-
-
-def moments(tag, unit, low, high):
-    return tagged(tag, st.integers(low, high).map(lambda count: [unit, count]))
-
-
-DAY_S = 86_400
-LEAVES = {
-    **{f"int{bits}": integers(bits, is_signed=True) for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": integers(bits, is_signed=False) for bits in (8, 16, 32, 64)},
-    "half_float": floats(16),
-    "float": floats(32),
-    "double": floats(64),
-    "bool": tagged("bool", st.booleans()),
-    "decimal32(9, 4)": decimals(9, 4),
-    "decimal64(18, 3)": decimals(18, 3),
-    "decimal128(38, 19)": decimals(38, 19),
-    "decimal128(20, 0)": decimals(20, 0),
-    "decimal128(38, 30)": decimals(38, 30),
-    "decimal128(12, -8)": decimals(12, -8),
-    "decimal256(70, 45)": decimals(70, 45),
-    "string": tagged("text", st.text()),
-    "large_string": tagged("text", st.text()),
-    "string_view": tagged("text", st.text()),
-    "binary": tagged("bytes", st.binary().map(bytes.hex)),
-    "binary_view": tagged("bytes", st.binary().map(bytes.hex)),
-    "fixed_size_binary[9]": tagged("bytes", st.binary(min_size=9, max_size=9).map(bytes.hex)),
-    "uuid": tagged("uuid", st.uuids().map(str)),
-    "date32": tagged("date", st.integers(-(2**31), 2**31 - 1)),
-    "date64": tagged("date", st.integers(-(10**6), 10**6)),
-    "time32[ms]": moments("time", "ms", 0, DAY_S * 10**3 - 1),
-    "time64[ns]": moments("time", "ns", 0, DAY_S * 10**9 - 1),
-    "timestamp[s]": moments("timestamp", "s", -(2**63) + 1, 2**63 - 1),
-    "timestamp[us, UTC]": moments("timestamp", "us", -(2**63) + 1, 2**63 - 1),
-    "timestamp[ns]": moments("timestamp", "ns", -(2**63) + 1, 2**63 - 1),
-    "duration[ms]": moments("duration", "ms", -(2**63) + 1, 2**63 - 1),
-    "duration[ns]": moments("duration", "ns", -(2**63) + 1, 2**63 - 1),
-    "month_day_nano_interval": tagged(
-        "interval",
-        st.tuples(*(st.integers(-(2 ** (n - 1)), 2 ** (n - 1) - 1) for n in (32, 32, 64))),
-    ),
-}
-HASHABLE = st.sampled_from(["string", "int64", "bool"])
-
-
-def nested_kinds(kinds):
-    return st.one_of(
-        st.builds(
-            lambda layout, kind: {layout: kind}, st.sampled_from(["list", "large_list"]), kinds
-        ),
-        HASHABLE.map(lambda kind: {"list_view": kind}),
-        kinds.map(lambda kind: {"fixed_size_list": kind, "size": 2}),
-        st.lists(st.tuples(st.sampled_from("abc"), kinds), max_size=3).map(
-            lambda fields: {"struct": [list(field) for field in fields]}
-        ),
-        st.tuples(HASHABLE, kinds).map(lambda pair: {"map": list(pair)}),
-        HASHABLE.map(lambda kind: {"dictionary": kind}),
-    )
-
-
-KINDS = st.recursive(st.sampled_from(sorted(LEAVES)), nested_kinds, max_leaves=4)
-
-
-def cells_of(kind):
-    return st.none() | values_of(kind)
-
-
-def values_of(kind):
-    if isinstance(kind, str):
-        return LEAVES[kind]
-    layout, inner = next(iter(kind.items()))
-    if layout == "dictionary":
-        return values_of(inner)
-    if layout == "struct":
-        return st.tuples(*(cells_of(part) for _, part in inner)).map(
-            lambda parts: {"struct": [[name, p] for (name, _), p in zip(inner, parts, strict=True)]}
-        )
-    if layout == "map":
-        entry = st.tuples(values_of(inner[0]), cells_of(inner[1])).map(list)
-        return tagged("map", st.lists(entry, max_size=3, unique_by=lambda pair: str(pair[0])))
-    size = kind.get("size")
-    return tagged("list", st.lists(cells_of(inner), min_size=size or 0, max_size=size or 3))
-
-
-@st.composite
-def tables(draw, kinds=KINDS, rows_max=6):
-    rows = draw(st.integers(0, rows_max))
-    names = draw(st.lists(st.text(max_size=3), max_size=3))
-    columns = []
-    for name in names:
-        kind = draw(kinds)
-        columns.append((name, kind, draw(st.lists(cells_of(kind), min_size=rows, max_size=rows))))
-    return columns, rows
 
 
 @given(tables())
@@ -238,27 +130,65 @@ def test_batches_and_parts_do_not_matter(table, size, is_merged):
     if is_merged:
         found = Fingerprinter()
         for part in parts:
-            found = fold(part).merge(found)
+            found = found.merge(fold(part))
     else:
         found = fold(*parts)
-    assert found.finish() == fold(whole).finish()
+    assert as_json(found.finish()) == as_json(fold(whole).finish())
 
 
-@given(tables(), st.lists(st.integers(0, 6), min_size=2, max_size=2))
-def test_merge_laws(table, cuts):
-    """Merging is commutative and associative, has a neutral element and changes no part."""
+def cut(table, cuts):
+    """A table, and its three parts between two rows."""
     columns, rows = table
-    low, high = sorted(min(cut, rows) for cut in cuts)
+    low, high = sorted(min(place, rows) for place in cuts)
     whole = batch_of(columns, rows)
-    a, b, c = (
-        fold(part)
-        for part in (whole.slice(0, low), whole.slice(low, high - low), whole.slice(high))
-    )
-    before = a.finish()
+    parts = (whole.slice(0, low), whole.slice(low, high - low), whole.slice(high))
+    return fold(whole), *map(fold, parts)
+
+
+CUTS = st.lists(st.integers(0, 6), min_size=2, max_size=2)
+
+
+@settings(max_examples=40)
+@given(tables(), CUTS)
+def test_merge_laws(table, cuts):
+    """Merging is associative and, but for the order, commutative; it changes no part."""
+    whole, a, b, c = cut(table, cuts)
+    before = as_json(a.finish())
     assert a.merge(b).finish() == b.merge(a).finish()
-    assert a.merge(b).merge(c).finish() == a.merge(b.merge(c)).finish() == fold(whole).finish()
-    assert a.merge(Fingerprinter()).finish() == Fingerprinter().merge(a).finish() == before
-    assert a.finish() == before
+    for merged in (a.merge(b).merge(c), a.merge(b.merge(c))):
+        assert as_json(merged.finish()) == as_json(whole.finish())
+    for merged in (a.merge(Fingerprinter()), Fingerprinter().merge(a)):
+        assert as_json(merged.finish()) == before
+    assert as_json(a.finish()) == before
+
+
+@settings(max_examples=40)
+@given(tables(), CUTS)
+def test_subtract_undoes_merge(table, cuts):
+    """A dataset without its parts is what is left, in whatever order they are taken out."""
+    whole, a, b, c = cut(table, cuts)
+    assert whole.subtract(a).finish() == b.merge(c).finish()
+    assert whole.subtract(b).subtract(c).finish() == a.finish()
+    assert whole.subtract(c.merge(a)).finish() == b.finish()
+    nothing = whole.subtract(whole)
+    assert as_json(nothing.finish()) == as_json(
+        Fingerprinter().merge(whole).subtract(whole).finish()
+    )
+    assert (nothing.rows, nothing.finish().order) == (0, "0" * 32)
+    assert as_json(whole.subtract(Fingerprinter()).finish()) == as_json(whole.finish())
+
+
+@settings(max_examples=40)
+@given(tables(), CUTS)
+def test_a_state_travels(table, cuts):
+    """A state survives JSON, and parts merged from states are one pass, order included."""
+    whole, *parts = cut(table, cuts)
+    merged = Fingerprinter()
+    for part in parts:
+        merged = merged.merge(Fingerprinter.from_state(json.loads(json.dumps(part.state()))))
+    assert as_json(merged.finish()) == as_json(whole.finish())
+    nothing = Fingerprinter.from_state(Fingerprinter().state())
+    assert as_json(nothing.finish()) == as_json(Fingerprinter().finish())
 
 
 # ---- what carries the values does not matter
@@ -313,6 +243,17 @@ def test_blocks_do_not_matter():
     assert cell_hashes(ids).tolist() == np.concatenate(halves).tolist()
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_binary(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_texts_that_repeat_hash_alike(kind, levels):
+    """Long arrays of few texts, which are hashed once each, hash like their parts, NULLs too."""
+    rows = 4 * SAMPLE_ROWS + 3
+    values = [None if n % 11 == 0 else f"level {n % levels}" for n in range(rows)]
+    texts = pa.array(values).cast(kind)
+    parts = [cell_hashes(texts.slice(start, SAMPLE_ROWS)) for start in range(0, rows, SAMPLE_ROWS)]
+    assert cell_hashes(texts).tolist() == np.concatenate(parts).tolist()
+
+
 def test_an_extension_hashes_as_its_storage():
     """An extension type other than UUID is its storage, in hash and in type."""
     plain_ints = pa.array([1, None, 0], pa.int8())
@@ -340,10 +281,132 @@ def test_an_empty_stream_has_the_columns_of_its_schema():
 def test_parts_of_different_schemas_do_not_merge():
     """Batches and parts with other names or logical types are refused."""
     numbers, words = pa.record_batch({"x": [1]}), pa.record_batch({"x": ["1"]})
-    with pytest.raises(RuntimeError, match="differ in names or logical types"):
-        fold(numbers, words)
-    with pytest.raises(RuntimeError, match="differ in names or logical types"):
-        fold(numbers).merge(fold(words))
+    for do in (
+        lambda: fold(numbers, words),
+        lambda: fold(numbers).merge(fold(words)),
+        lambda: fold(numbers).subtract(fold(words)),
+    ):
+        with pytest.raises(IntegrityFailed, match="differ in names or logical types") as caught:
+            do()
+        assert caught.value.code == "digests-disagree"
+
+
+def small(**columns):
+    return fold(
+        pa.record_batch({name: pa.array(cells, pa.int64()) for name, cells in columns.items()})
+    )
+
+
+NO_PARTS = {
+    "more rows": (small(x=[1, 2]), small(x=[1, 2, 3])),
+    "more values": (small(x=[1, None]), small(x=[1, 2])),
+    "more NULLs": (small(x=[1, 2]), small(x=[None])),
+    "as many other rows": (small(x=[1, 2]), small(x=[1, 3])),
+    "all values, and others": (small(x=[1, None], y=[1, 1]), small(x=[2], y=[1])),
+    "rows from nothing": (Fingerprinter(), small(x=[1])),
+}
+
+
+@pytest.mark.parametrize(("whole", "part"), NO_PARTS.values(), ids=NO_PARTS)
+def test_what_is_no_part_is_not_subtracted(whole, part):
+    """Counts and sums that no part can have are refused, and nothing changes."""
+    before = whole.state()
+    with pytest.raises(IntegrityFailed, match="no part of the dataset"):
+        whole.subtract(part)
+    assert whole.state() == before
+
+
+GOOD = small(x=[1, 2]).state()
+DAMAGED = {
+    "no spec": {name: value for name, value in GOOD.items() if name != "spec"},
+    "another spec": GOOD | {"spec": "nbgov-fp-v2"},
+    "rows below zero": GOOD | {"rows": -1},
+    "no number": GOOD | {"rows": "many"},
+    "three lanes": GOOD | {"lanes": ["0"] * 3},
+    "a digest without values": GOOD | {"columns": [["x", "int", "1" * 16, 0]]},
+    "more values than rows": GOOD | {"columns": [["x", "int", "1" * 16, 3]]},
+    "lanes without rows": GOOD | {"rows": 0, "columns": [["x", "int", "0" * 16, 0]]},
+    "a column of three figures": GOOD | {"columns": [["x", "int", "0" * 16]]},
+    "a digest of five words": GOOD | {"columns": [["x", "int", "1" * 80, 2]]},
+}
+
+
+@pytest.mark.parametrize("state", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_state_is_refused(state):
+    """What no fold wrote is refused with an error that quotes nothing of it."""
+    with pytest.raises(IntegrityFailed) as caught:
+        Fingerprinter.from_state(state)
+    assert caught.value.code == "digests-disagree"
+    assert "1111" not in str(caught.value)
+
+
+# ---- the order of rows
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.data())
+def test_the_order_digest_is_the_order(cells, data):
+    """Rows in another order have another order digest and the same content, and only then."""
+    shuffled = data.draw(st.permutations(cells))
+    before, after = small(x=cells).finish(), small(x=shuffled).finish()
+    assert before == after
+    assert (before.order == after.order) == (cells == shuffled)
+
+
+def test_the_order_of_many_rows_counts():
+    """Exchanged rows are seen however far they lie apart, in one block or two, and so is a turn."""
+    rows = 3 * BLOCK_ROWS + 5
+    ids = np.arange(rows)
+    orders = {fold(pa.record_batch({"x": ids})).finish().order}
+    for low, high in ((0, 1), (0, rows - 1), (7, 7 + BLOCK_ROWS), (1, 1 + 2 * BLOCK_ROWS)):
+        other = ids.copy()
+        other[[low, high]] = other[[high, low]]
+        orders.add(fold(pa.record_batch({"x": other})).finish().order)
+    orders.add(fold(pa.record_batch({"x": ids[::-1]})).finish().order)
+    orders.add(fold(pa.record_batch({"x": np.roll(ids, BLOCK_ROWS)})).finish().order)
+    assert len(orders) == 7
+
+
+def test_an_unknown_order_stays_unknown():
+    """What is left after a part was taken out has no order digest, and nothing merged with it."""
+    left = small(x=[1, 2, 3]).subtract(small(x=[2]))
+    assert left.finish() == small(x=[1, 3]).finish()
+    assert left.finish().order == ""
+    for merged in (left.merge(small(x=[4])), small(x=[4]).merge(left)):
+        assert merged.finish().order == merged.finish(key=bytes(16)).order == ""
+        assert Fingerprinter.from_state(merged.state()).finish().order == ""
+
+
+# ---- keys
+
+
+def test_a_key_hides_equality():
+    """Keyed figures are equal under one key alone, and none of them is that without a key."""
+    folds = small(x=[1, 2]), small(x=[2, 1])
+    keys = None, bytes(16), b"k" * 64
+    found = [[one.finish(key=key) for one in folds] for key in keys]
+    assert all(a == b for a, b in found)
+    for name in ("content", "content_id", "order", "columns"):
+        assert len({getattr(one, name) for one, _ in found}) == 3
+    assert [one.is_keyed for one, _ in found] == [False, True, True]
+    assert found[1][0].content_id.startswith("nbgov-fp-v1-keyed:")
+    assert len({one.schema_id for one, _ in found}) == 1
+
+
+def test_a_short_key_is_refused():
+    """A key that can be guessed, or that BLAKE2 would not take, is a defect of the caller."""
+    for key in (b"", bytes(15), bytes(65)):
+        with pytest.raises(AssertionError, match="16 to 64 bytes"):
+            small(x=[1]).finish(key=key)
+
+
+def test_a_veil_covers_the_columns_it_names():
+    """Veiled digests are those of the keyed fingerprint; ids, lanes and other columns stay."""
+    key = bytes(range(32))
+    plain, keyed = (small(x=[1, 2], y=[3, 4]).finish(key=k) for k in (None, key))
+    veiled = plain.veiled({"y"}, key=key)
+    assert veiled.columns == (plain.columns[0], keyed.columns[1])
+    assert (veiled.content_id, veiled.order) == (plain.content_id, plain.order)
+    assert keyed.veiled({"x"}, key=key) is keyed
 
 
 class ArrowSchema(ctypes.Structure):

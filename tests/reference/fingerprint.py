@@ -33,6 +33,7 @@ NANOS = 0x589965CC75374CC3
 LIST = 0x1D8E4E27C47D124F
 STRUCT = 0xEB44ACCAB455D165
 MAP = 0x9C6E6877736C46E3
+ORDER = 0xD6E8FEB86659FD93
 
 PLAIN_TYPES = {
     "null": "null",
@@ -207,22 +208,30 @@ WORDS = {
 # ---- 7. The fingerprint of a table
 
 
-def fingerprint(columns, rows):
+def fingerprint(columns, rows, key=None):
     """Fingerprint ``(name, type, cells)`` columns of ``rows`` cells each."""
     names = labels([name for name, _, _ in columns])
     factors = [[part | 1 for part in derive("column", label)[:2]] for label in names]
     hashes = [[cell_hash(cell) for cell in cells] for _, _, cells in columns]
-    lane_a = lane_b = 0
+    lane_a = lane_b = order_a = order_b = 0
     for row in range(rows):
         a = sum(column[row] * factor for column, (factor, _) in zip(hashes, factors, strict=True))
         b = sum(column[row] * factor for column, (_, factor) in zip(hashes, factors, strict=True))
         lane_a = lane_a + mix(a + LANE_A) & MASK
         lane_b = lane_b + mix(b + LANE_B) & MASK
+        order_a = order_a * ORDER + mix(a + LANE_A) & MASK
+        order_b = order_b * ORDER + mix(b + LANE_B) & MASK
     digests = [f"{sum(column) & MASK:016x}" for column in hashes]
     nonnulls = [sum(hash_ != 0 for hash_ in column) for column in hashes]
     content = f"{lane_a:016x}{lane_b:016x}"
+    order = f"{order_a:016x}{order_b:016x}"
+    spec = "nbgov-fp-v1"
+    if key is not None:
+        spec = "nbgov-fp-v1-keyed"
+        content, order = image("content", content, key), image("order", order, key)
+        digests = [image("digest", digest, key) for digest in digests]
     record = {
-        "spec": "nbgov-fp-v1",
+        "spec": spec,
         "rows": rows,
         "content": content,
         "columns": {
@@ -234,12 +243,13 @@ def fingerprint(columns, rows):
     return {
         "rows": rows,
         "content": content,
-        "content_id": "nbgov-fp-v1:" + json_digest(record)[:32],
+        "content_id": spec + ":" + json_digest(record)[:32],
         "schema_id": json_digest(types),
         "columns": [
             [name, kind, digest, nonnull]
             for (name, kind), digest, nonnull in zip(types, digests, nonnulls, strict=True)
         ],
+        "order": order,
     }
 
 
@@ -272,3 +282,17 @@ def nested_type(kind):
     if layout.endswith("union"):
         return f"union<{', '.join(logical_type(part) for part in inner)}>"
     return f"list<{logical_type(inner)}>"
+
+
+# ---- 12. Keyed fingerprints
+
+
+def image(label, digits, key):
+    data = bytes.fromhex(digits)
+    return hashlib.blake2b(
+        data,
+        digest_size=len(data),
+        key=key,
+        person=label.encode("ascii"),
+        salt=b"nbgov-fp-v1",
+    ).hexdigest()

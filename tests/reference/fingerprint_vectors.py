@@ -1,7 +1,8 @@
 """Write ``tests/vectors/fingerprint.json``, from the reference implementation alone.
 
 Run it as ``python tests/reference/fingerprint_vectors.py``. A vector never changes its figures: the
-figures are kept in datasets of users. New cases are added at the end of their group.
+figures are kept in datasets of users. New cases are added at the end of their group, new figures at
+the end of a fingerprint.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ TEXTS = [
 BLOBS = ["", "00", "0000", "ff", "0123456789abcdef", "0123456789abcdef00", "ff" * 300]
 MOMENTS = [0, 1, -1, 1_000, -1_001, 1_577_836_800, -62_135_596_800, 2**53]
 UUIDS = ["00000000-0000-0000-0000-000000000000", "0F1E2D3C-4B5A-6978-8796-A5B4C3D2E1F0"]
+KEYS = [bytes(range(16)), b"k" * 64]
 INTERVALS = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 30, -1], [2**31 - 1, -(2**31), 2**63 - 1]]
 
 
@@ -256,19 +258,31 @@ def cases():
     yield from tables()
 
 
+def keyed():
+    """(case, rows, columns, key) of some tables under some keys."""
+    chosen = (
+        "no rows, no columns",
+        "two columns",
+        "rows in another order",
+        "an empty column added",
+    )
+    for key in KEYS:
+        for name, rows, columns in tables():
+            if name in chosen:
+                yield f"{name}, {len(key)} bytes of key", rows, columns, key
+
+
+def line(name, rows, columns, key=None):
+    """A case as it stands in the file."""
+    case = {"case": name, "rows": rows, "columns": [list(column) for column in columns]}
+    if key is not None:
+        case["key"] = key.hex()
+    return json.dumps(case | {"fingerprint": reference.fingerprint(columns, rows, key)})
+
+
 def document():
     """The text of the vector file."""
-    lines = [
-        json.dumps(
-            {
-                "case": name,
-                "rows": rows,
-                "columns": [list(column) for column in columns],
-                "fingerprint": reference.fingerprint(columns, rows),
-            }
-        )
-        for name, rows, columns in cases()
-    ]
+    lines = [line(*case) for case in (*cases(), *keyed())]
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 

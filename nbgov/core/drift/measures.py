@@ -1,25 +1,20 @@
-"""What is measured of an open column: moments, bounds and quantiles of numbers, counts of labels.
+"""What is measured of the numbers of a column whose values may be kept: moments, bounds, quantiles.
 
-Only :mod:`nbgov.core.drift.profile` uses it, for columns whose values may be kept.
+Only :mod:`nbgov.core.drift.profile` uses it. Labels are in :mod:`nbgov.core.drift.labels`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import types
 
 from nbgov.core.drift.quantiles import Floats, QuantileSketch
 from nbgov.core.fingerprint.cells import buffer_values
-
-LABELS_MAX = 200
-LABEL_CHARS_MAX = 64
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DAY_S = 86_400.0
@@ -84,6 +79,26 @@ class NumberFold:
             self.low, self.high = min(self.low, other.low), max(self.high, other.high)
             self.sketch.merge(other.sketch)
 
+    def state(self) -> dict[str, Any]:
+        """The fold, JSON-ready; floats as hexadecimal text, which loses nothing."""
+        floats = (self.mean, self.m2, self.m3, self.m4, self.low, self.high)
+        return {
+            "n": self.n,
+            "infinite": self.infinite,
+            "floats": [value.hex() for value in floats],
+            "sketch": self.sketch.finish(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The fold that wrote a state."""
+        fold = cls()
+        fold.n, fold.infinite = state["n"], state["infinite"]
+        floats = map(float.fromhex, state["floats"])
+        fold.mean, fold.m2, fold.m3, fold.m4, fold.low, fold.high = floats
+        fold.sketch = QuantileSketch.from_state(state["sketch"])
+        return fold
+
     def finish(self, *, is_moment: bool) -> dict[str, Any]:
         """The figures; a figure that does not exist or overflowed is ``None``."""
         write = moment_text if is_moment else number
@@ -98,47 +113,6 @@ class NumberFold:
             "kurtosis": number(kurtosis),
             "quantiles": self.sketch.finish() if self.n else None,
         }
-
-
-class LabelFold:
-    """Counts of labels while they are few and short; nothing once they are not."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] | None = Counter()
-
-    def update(self, array: pa.Array) -> None:
-        """Take in the labels of an array."""
-        if self.counts is None:
-            return
-        found = pc.value_counts(array.drop_null())
-        if len(found) > LABELS_MAX:
-            self.counts = None
-            return
-        labels = found.field("values").cast(pa.string()).to_pylist()
-        self.counts.update(dict(zip(labels, found.field("counts").to_pylist(), strict=True)))
-        self.forget_many()
-
-    def merge(self, other: LabelFold) -> None:
-        """Take in the labels of another fold."""
-        if self.counts is None or other.counts is None:
-            self.counts = None
-            return
-        self.counts.update(other.counts)
-        self.forget_many()
-
-    def forget_many(self) -> None:
-        """Drop the counts once there are too many labels, or one that is too long."""
-        assert self.counts is not None
-        is_long = any(len(label) > LABEL_CHARS_MAX for label in self.counts)
-        if is_long or len(self.counts) > LABELS_MAX:
-            self.counts = None
-
-    def finish(self) -> list[list[Any]] | None:
-        """``[label, count]`` pairs, the most frequent first, or ``None`` if there were too many."""
-        if self.counts is None:
-            return None
-        ranked = sorted(self.counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [list(pair) for pair in ranked]
 
 
 def cell_numbers(array: pa.Array) -> Floats:

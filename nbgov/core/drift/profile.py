@@ -1,61 +1,78 @@
 """Statistics of a result, folded over its batches and small enough to be kept with it.
 
-A column is ``open`` when somebody said so, and ``pii`` otherwise. A ``pii`` column keeps counts
-only: what a sketch of it would hold is data. Everything is a sum or a set, but for the moments and
-the quantiles: those depend on how rows were batched, within rounding and within the sketch's error.
-Profiles are compared in :mod:`nbgov.core.drift.rules`. Cases: ``tests/core/test_drift.py``.
+How much is kept follows from how sensitive a column is: ``open`` keeps values, ``internal`` keeps
+them but for rare labels, and ``pii``, which is everything else, keeps counts only: what a sketch of
+it would hold is data. Everything is a sum or a set, but for moments, quantiles and frequent labels:
+those depend on how rows were batched, within their stated error. Spec: ``docs/spec/profile.md``.
+Profiles are compared in :mod:`nbgov.core.drift.rules`. Cases: ``tests/core/test_profile.py``.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from nbgov.core.drift.measures import LabelFold, NumberFold, cell_numbers
+from nbgov.core.drift.labels import LabelFold
+from nbgov.core.drift.measures import NumberFold, cell_numbers
 from nbgov.core.fingerprint import cell_hashes
 from nbgov.core.fingerprint.cells import is_list, is_text, segments
-from nbgov.core.fingerprint.fold import logical_columns
-from nbgov.core.fingerprint.mixing import Counts, Words
+from nbgov.core.fingerprint.fold import disagree
+from nbgov.core.fingerprint.logical import logical_columns
+from nbgov.core.fingerprint.mixing import SPEC, Counts, Words, mix
 
 FORMAT = 1
 OPEN: Final = "open"
+INTERNAL: Final = "internal"
 PII: Final = "pii"
 
 BUCKETS = 64
 BUCKET_SHIFT = np.uint64(58)
 LENGTH_BUCKETS = 16
 DISTINCT_HASHES_MAX = 1024
-# A bucket of a pii column is told only if at least so many rows share it.
+# A bucket of a pii column, or a label of an internal one, is told only if so many rows share it.
 BUCKET_ROWS_MIN = 20
 
 NUMBERS = frozenset({"int", "float", "decimal", "time", "duration"})
 MOMENTS = frozenset({"date", "timestamp", "timestamp with zone"})
 LABELLED = frozenset({"text", "bool"})
+COUNTED = frozenset({"int", "float", "decimal"})
 
 
 class Profiler:
     """Folds batches into a profile.
 
     Args:
-        sensitivity: ``open`` for columns whose values may be kept; any other word, and any column
-            that is not named, means ``pii``.
+        sensitivity: ``open`` or ``internal`` for columns whose values may be kept; any other word,
+            and any column that is not named, means ``pii``.
         schema: The columns, for a stream that may end before its first batch.
+        key: Up to 64 secret bytes that hash buckets of pii columns are made with, so that nobody
+            without them can test which bucket a value would be in. Buckets compare under one key.
 
     Example:
         >>> profiler = Profiler({"x": "open"})
         >>> profiler.update(pa.record_batch({"x": [1, 2, None], "mail": ["a@b.c", "d@e.f", ""]}))
         >>> x, mail = profiler.finish()["columns"]
-        >>> x["nulls"], x["min"], x["mean"], sorted(mail)
-        (1, 1, 1.5, ['buckets', 'distinct', 'lengths', 'level', 'name', 'nans', 'nulls', 'type'])
+        >>> x["nulls"], x["min"], x["mean"], "min" in mail
+        (1, 1, 1.5, False)
     """
 
-    def __init__(self, sensitivity: Mapping[str, str], schema: pa.Schema | None = None) -> None:
+    def __init__(
+        self,
+        sensitivity: Mapping[str, str],
+        schema: pa.Schema | None = None,
+        *,
+        key: bytes = b"",
+    ) -> None:
         self.sensitivity = dict(sensitivity)
+        self.key = key
         self.rows = 0
         self.columns: list[ColumnFold] | None = None
         if schema is not None:
@@ -64,9 +81,13 @@ class Profiler:
     def empty_columns(self, schema: pa.Schema) -> list[ColumnFold]:
         """One empty fold a column."""
         return [
-            ColumnFold(name, kind, OPEN if self.sensitivity.get(name) == OPEN else PII)
-            for name, kind in logical_columns(schema)
+            ColumnFold((name, kind, *self.terms(name))) for name, kind in logical_columns(schema)
         ]
+
+    def terms(self, name: str) -> tuple[str, str]:
+        """The level of a column, and the mark of the key of its buckets."""
+        level = self.sensitivity.get(name)
+        return (level, "") if level in {OPEN, INTERNAL} else (PII, bucket_mark(self.key))
 
     def update(self, batch: pa.RecordBatch, hashes: Sequence[Words] | None = None) -> None:
         """Take in the rows of a batch.
@@ -80,28 +101,55 @@ class Profiler:
         if hashes is None:
             hashes = [cell_hashes(column) for column in batch.columns]
         for fold, array, words in zip(self.columns, batch.columns, hashes, strict=True):
-            fold.update(array, words)
+            fold.update(array, words, self.key)
         self.rows += batch.num_rows
 
     def merge(self, other: Profiler) -> Profiler:
         """The fold of both parts' rows; neither part changes.
 
         Raises:
-            RuntimeError: The parts differ in names, logical types or sensitivity.
+            IntegrityFailed: The parts differ in names, logical types, sensitivity or key
+                (``digests-disagree``).
         """
-        merged = Profiler(self.sensitivity)
+        merged = Profiler(self.sensitivity, key=self.key)
         for part in (self, other):
             if part.columns is None:
                 continue
             identities = [fold.identity for fold in part.columns]
             if merged.columns is None:
-                merged.columns = [ColumnFold(*identity) for identity in identities]
+                merged.columns = [ColumnFold(identity) for identity in identities]
             if [fold.identity for fold in merged.columns] != identities:
-                raise RuntimeError("The parts of one dataset differ in columns or sensitivity.")
+                raise disagree("The parts of one dataset differ in columns, sensitivity or key.")
             merged.rows += part.rows
             for mine, theirs in zip(merged.columns, part.columns, strict=True):
                 mine.merge(theirs)
         return merged
+
+    def state(self) -> dict[str, Any]:
+        """The fold, JSON-ready, to be merged in another process.
+
+        Security: it is no profile. It holds hashes and rare labels that a profile leaves out, so it
+        is sent from process to process and never kept.
+        """
+        columns = None if self.columns is None else [fold.state() for fold in self.columns]
+        return {"rows": self.rows, "columns": columns}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The fold that wrote a state; it merges and finishes, and takes in no more batches.
+
+        Raises:
+            IntegrityFailed: No fold wrote it (``digests-disagree``).
+        """
+        fold = cls({})
+        try:
+            fold.rows = state["rows"]
+            if state["columns"] is not None:
+                fold.columns = [ColumnFold.from_state(one) for one in state["columns"]]
+        except (KeyError, TypeError, ValueError):
+            # Security: raised without its cause, which may quote what is in the state.
+            raise disagree("The state of a profile is damaged.") from None
+        return fold
 
     def finish(self) -> dict[str, Any]:
         """The profile of the rows so far, JSON-ready."""
@@ -110,21 +158,26 @@ class Profiler:
 
 
 class ColumnFold:
-    """What is counted of one column."""
+    """What is counted of one column.
 
-    def __init__(self, name: str, kind: str, level: str) -> None:
-        self.identity = (name, kind, level)
-        is_open = level == OPEN
+    Args:
+        identity: Its name, logical type, level, and the mark of the key of its buckets.
+    """
+
+    def __init__(self, identity: tuple[str, str, str, str]) -> None:
+        self.identity = identity
+        _, kind, level, _ = identity
+        is_kept = level != PII
         self.nulls = 0
         self.nans = 0
         self.buckets = np.zeros(BUCKETS, np.int64)
         self.lengths = np.zeros(LENGTH_BUCKETS, np.int64)
         self.has_lengths = False
         self.hashes = np.zeros(0, np.uint64)
-        self.numbers = NumberFold() if is_open and kind in NUMBERS | MOMENTS else None
-        self.labels = LabelFold() if is_open and kind in LABELLED else None
+        self.numbers = NumberFold() if is_kept and kind in NUMBERS | MOMENTS else None
+        self.labels = LabelFold() if is_kept and kind in LABELLED | COUNTED else None
 
-    def update(self, array: pa.Array, words: Words) -> None:
+    def update(self, array: pa.Array, words: Words, key: bytes = b"") -> None:
         """Take in the cells of an array, with their hashes."""
         array = plain(array)
         present = words[words != 0]
@@ -132,6 +185,8 @@ class ColumnFold:
         nans = missing - array.null_count if types.is_floating(array.type) else 0
         self.nans += nans
         self.nulls += missing - nans
+        if key and self.identity[2] == PII:
+            present = keyed_words(present, key)
         self.buckets += np.bincount((present >> BUCKET_SHIFT).view(np.int64), minlength=BUCKETS)
         self.keep_hashes(present)
         lengths = cell_lengths(array)
@@ -173,28 +228,80 @@ class ColumnFold:
         reach = (int(self.hashes[-1]) + 1) / 2**64
         return round((DISTINCT_HASHES_MAX - 1) / reach)
 
+    def state(self) -> dict[str, Any]:
+        """The fold, JSON-ready."""
+        return {
+            "identity": list(self.identity),
+            "counts": [self.nulls, self.nans],
+            "buckets": self.buckets.tolist(),
+            "lengths": self.lengths.tolist() if self.has_lengths else None,
+            "hashes": base64.b64encode(self.hashes.astype("<u8").tobytes()).decode(),
+            "numbers": None if self.numbers is None else self.numbers.state(),
+            "labels": None if self.labels is None else self.labels.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The fold that wrote a state."""
+        name, kind, level, mark = state["identity"]
+        fold = cls((name, kind, level, mark))
+        fold.nulls, fold.nans = state["counts"]
+        fold.buckets = np.array(state["buckets"], np.int64)
+        fold.has_lengths = state["lengths"] is not None
+        fold.lengths = np.array(state["lengths"] or [0] * LENGTH_BUCKETS, np.int64)
+        fold.hashes = np.frombuffer(base64.b64decode(state["hashes"]), "<u8").astype(np.uint64)
+        if fold.numbers is not None:
+            fold.numbers = NumberFold.from_state(state["numbers"])
+        if fold.labels is not None:
+            fold.labels = LabelFold.from_state(state["labels"])
+        return fold
+
     def finish(self) -> dict[str, Any]:
         """The figures that the column's sensitivity allows."""
-        name, kind, level = self.identity
-        is_open = level == OPEN
+        name, kind, level, mark = self.identity
         distinct = self.distinct()
         # Security: rare buckets and exact counts would let a guess at a value be tested.
-        hide = (lambda counts: counts) if is_open else without_rare
-        figures = {
+        hide = without_rare if level == PII else (lambda counts: counts)
+        figures: dict[str, Any] = {
             "name": name,
             "type": kind,
             "level": level,
             "nulls": self.nulls,
             "nans": self.nans,
-            "distinct": distinct if is_open else int(float(f"{distinct:.0e}")),
+            "distinct": int(float(f"{distinct:.0e}")) if level == PII else distinct,
             "lengths": hide(self.lengths).tolist() if self.has_lengths else None,
             "buckets": hide(self.buckets).tolist(),
         }
+        if level == PII:
+            figures["bucket_key"] = mark
         if self.numbers is not None:
             figures |= self.numbers.finish(is_moment=kind in MOMENTS)
         if self.labels is not None:
-            figures["labels"] = self.labels.finish()
+            tell = self.labels.labels if kind in LABELLED else self.labels.heavy
+            # Security: a label that few rows have may tell whose rows they are.
+            figures |= tell(BUCKET_ROWS_MIN if level == INTERNAL else 1)
         return figures
+
+
+def keyed_words(words: Words, key: bytes) -> Words:
+    """Hashes that nobody without the key can make, as far as counts in buckets can show it."""
+    first, second = bucket_words(key)
+    return mix(mix(words ^ first) + second)
+
+
+def bucket_words(key: bytes) -> tuple[np.uint64, np.uint64]:
+    """The two words that a key of buckets stands for."""
+    digest = hashlib.blake2b(key=key, digest_size=16, person=b"bucket", salt=SPEC.encode())
+    first, second = struct.unpack("<2Q", digest.digest())
+    return np.uint64(first), np.uint64(second)
+
+
+def bucket_mark(key: bytes) -> str:
+    """What tells one key of buckets from another, and nothing else; empty without a key."""
+    if not key:
+        return ""
+    digest = hashlib.blake2b(key=key, digest_size=4, person=b"bucket mark", salt=SPEC.encode())
+    return digest.hexdigest()
 
 
 def plain(array: pa.Array) -> pa.Array:

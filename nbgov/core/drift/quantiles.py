@@ -12,7 +12,7 @@ import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,15 @@ class QuantileSketch:
             "lengths": [len(level) for level in self.levels],
             "values": base64.b64encode(values.astype("<f4").tobytes()).decode(),
         }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The sketch that :meth:`finish` wrote."""
+        sketch = cls()
+        sketch.n = state["n"]
+        values = np.frombuffer(base64.b64decode(state["values"]), "<f4").astype(np.float32)
+        sketch.levels = np.split(values, np.cumsum(state["lengths"])[:-1])
+        return sketch
 
 
 def as_sketched(values: Floats) -> npt.NDArray[np.float32]:

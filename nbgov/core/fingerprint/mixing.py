@@ -30,6 +30,8 @@ NANOS = np.uint64(0x589965CC75374CC3)
 LIST = np.uint64(0x1D8E4E27C47D124F)
 STRUCT = np.uint64(0xEB44ACCAB455D165)
 MAP = np.uint64(0x9C6E6877736C46E3)
+# A plain integer: it is raised to powers. It is 3 modulo 8, so its powers repeat after 2^62 rows.
+ORDER = 0xD6E8FEB86659FD93
 
 FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)
 FACTOR_2 = np.uint64(0x94D049BB133111EB)
@@ -87,6 +89,22 @@ def mix(words: Words) -> Words:
 def total(words: Words) -> int:
     """The sum of an array modulo 2^64, as a Python integer."""
     return int(np.add.reduce(words, dtype=np.uint64))
+
+
+def dot(words: Words, weights: Words) -> int:
+    """The weighted sum of an array modulo 2^64, as a Python integer."""
+    return int(np.dot(words, weights))
+
+
+def powers(factor: int, count: int) -> Words:
+    """The powers of a factor modulo 2^64, from the highest down to 1.
+
+    >>> powers(3, 4).tolist()
+    [27, 9, 3, 1]
+    """
+    rising = np.full(count, factor & WORD_MASK, np.uint64)
+    rising[:1] = 1
+    return np.multiply.accumulate(rising)[::-1].copy()
 
 
 def segment_sums(terms: Words, starts: Counts, ends: Counts) -> Words:
