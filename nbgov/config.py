@@ -42,6 +42,7 @@ Secret = Annotated[str, AfterValidator(is_reference)]
 Url = Annotated[str, AfterValidator(is_without_password)]
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,47}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Bytes = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,21 @@ class PrincipalEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RowTerms:
+    """Whose delivered, masked rows are kept, so that a run can be replayed.
+
+    Attributes:
+        keep: ``none``; ``named`` for results with a dataset name; ``training`` for those that are
+            read while a run is open, too.
+        bytes_max: Size of all that is kept; what was not used for longest goes first.
+    """
+
+    __pydantic_config__ = STRICT
+    keep: Literal["none", "named", "training"] = "none"
+    bytes_max: Bytes = 10 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A decoded ``nbgov.yaml``.
 
@@ -100,6 +116,7 @@ class Config:
             PII with. Without it nbgov makes an English one.
         pseudonym_key: Reference of the key behind pseudonyms and surrogates. Without it a key is
             made in the state folder.
+        rows: Whose rows are kept.
     """
 
     __pydantic_config__ = STRICT
@@ -111,6 +128,7 @@ class Config:
     default_connection: str | None = None
     analyzer: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
     pseudonym_key: Secret | None = None
+    rows: RowTerms = field(default_factory=RowTerms)
 
 
 def parse(text: str) -> Config:

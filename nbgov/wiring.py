@@ -109,11 +109,14 @@ def build_world(
     from nbgov.backends.files import (
         FileAuditLog,
         FilePolicySource,
+        FileRowStore,
         FileSigner,
         SystemClock,
     )
     from nbgov.backends.presidio import PresidioDetector
-    from nbgov.backends.sqlite.stores import SqliteApprovalStore, SqliteDatasetStore
+    from nbgov.backends.sqlite.approvals import SqliteApprovalStore
+    from nbgov.backends.sqlite.datasets import SqliteDatasetStore
+    from nbgov.backends.sqlite.releases import SqliteReleaseStore
     from nbgov.core.masks import Keys
     from nbgov.ports import World
 
@@ -146,7 +149,10 @@ def build_world(
         detector=PresidioDetector(own_analyzer(config.analyzer), reads="text"),
         runs=active_run_stores,
         keys=functools.cache(lambda: Keys(pseudonym_key(path.parent, config))),
+        rows=FileRowStore(state / "rows", bytes_max=config.rows.bytes_max),
+        releases=SqliteReleaseStore(state / "state.sqlite"),
         native=native_schemas(config),
+        rows_kept=config.rows.keep,
     )
 
 
@@ -330,11 +336,15 @@ def read_secret(reference: str, folder: Path) -> str:
 
 @functools.cache
 def run_stores() -> Sequence[RunStore]:
-    """Every run store that is installed, made once: finding entry points reads many files."""
+    """Every run store that is installed, made once: finding entry points reads many files.
+
+    The same group holds what opens the engines of other distributions; that is left alone.
+    """
     from nbgov.ports import RunStore
 
-    loaded = (entry.load()() for entry in metadata.entry_points(group="nbgov.backends"))
-    return tuple(one for one in loaded if isinstance(one, RunStore))
+    loaded = (entry.load() for entry in metadata.entry_points(group="nbgov.backends"))
+    made = (one() for one in loaded if isinstance(one, type) and hasattr(one, "product"))
+    return tuple(one for one in made if isinstance(one, RunStore))
 
 
 def run_store() -> RunStore:

@@ -69,5 +69,18 @@ def test_an_endless_file_is_refused() -> None:
 
 def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
-    keys = "version policy connections principals state default_connection analyzer pseudonym_key"
+    keys = (
+        "version policy connections principals state default_connection analyzer pseudonym_key rows"
+    )
     assert set(keys.split()) == set(schema()["properties"])
+
+
+def test_no_rows_are_kept_unless_it_says_so() -> None:
+    """Whose rows are kept is one of three words, within a size."""
+    text = "version: 1\npolicy: p\nconnections: {a: {kind: duckdb, path: x}}\n"
+    assert parse(text).rows.keep == "none"
+    kept = parse(text + "rows: {keep: training, bytes_max: 7}").rows
+    assert (kept.keep, kept.bytes_max) == ("training", 7)
+    for wrong in ("rows: {keep: all}", "rows: {bytes_max: 0}", "rows: {size: 1}"):
+        with pytest.raises(ConfigInvalid):
+            parse(text + wrong)

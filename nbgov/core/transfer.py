@@ -20,7 +20,7 @@ from nbgov.errors import BackendFailed, Denied, IntegrityFailed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nbgov.model import Clearance
+    from nbgov.model import Clearance, SourceVersion
 
 BATCH_ROWS_MAX = 65_536
 WHAT = {
@@ -41,11 +41,15 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a statement answers: schema, batches, and for a write how many rows it changed."""
+    """What a statement answers: schema, batches, and for a write how many rows it changed.
+
+    ``sources`` are the states in which a read sees its base tables, as far as the product tells.
+    """
 
     schema: pa.Schema
     batches: Iterable[pa.RecordBatch]
     rows_affected: int | None = None
+    sources: tuple[SourceVersion, ...] = ()
 
 
 class Transaction(Protocol):
@@ -150,11 +154,13 @@ class Transfer:
     Attributes:
         schema: Schema of every batch.
         rows_affected: Rows that a write changed, or ``None``.
+        sources: The states in which a read sees its base tables, as far as the product tells.
         is_truncated: Whether the row limit left at least one row out; known at the end.
     """
 
     schema: pa.Schema
     rows_affected: int | None
+    sources: tuple[SourceVersion, ...]
 
     def __init__(self, transaction: Transaction, clearance: Clearance) -> None:
         self.is_truncated = False
@@ -184,6 +190,7 @@ class Transfer:
         rows = self._ask(partial(self._transaction.begin, clearance))
         self.schema = rows.schema
         self.rows_affected = rows.rows_affected
+        self.sources = rows.sources
         self._batches = iter(rows.batches)
         if not self._is_read and clearance.written_max is not None:
             self._ask(partial(check_written, rows.rows_affected, clearance.written_max))

@@ -6,6 +6,7 @@ class that is not a plain value is :class:`Result`, the open end of an Arrow str
 """
 
 from nbgov.model.catalog import Catalog, Column, ColumnName, Effect, Table, TableName
+from nbgov.model.dataset import DatasetVersion, Delivery, SourceVersion
 from nbgov.model.decision import (
     Approval,
     ApprovalQuorum,
@@ -23,17 +24,19 @@ from nbgov.model.decision import (
     Vote,
     WriteLimit,
 )
-from nbgov.model.record import (
-    DatasetVersion,
-    Delivery,
-    Receipt,
-    Record,
-    RecordKind,
+from nbgov.model.record import Receipt, Record, RecordKind
+from nbgov.model.request import Principal, Request
+from nbgov.model.result import Result, Summary
+from nbgov.model.run import (
+    BaselineChoice,
+    ColumnTerms,
+    DriftTerms,
+    FreshnessTerms,
+    ModelVersion,
+    Release,
     Run,
     RunInput,
 )
-from nbgov.model.request import Principal, Request
-from nbgov.model.result import Result, Summary
 from nbgov.model.statement import (
     Action,
     BindMarker,
@@ -52,6 +55,7 @@ __all__ = [
     "Approval",
     "ApprovalQuorum",
     "ApprovalState",
+    "BaselineChoice",
     "BindMarker",
     "ByteLimit",
     "Catalog",
@@ -59,28 +63,34 @@ __all__ = [
     "Column",
     "ColumnMask",
     "ColumnName",
+    "ColumnTerms",
     "ContentMask",
     "DatasetVersion",
     "Decision",
     "Delivery",
+    "DriftTerms",
     "Effect",
     "EngineOpinion",
     "Finding",
     "Flow",
+    "FreshnessTerms",
     "Influence",
     "MaskKind",
+    "ModelVersion",
     "Obligation",
     "OutputColumn",
     "Principal",
     "Receipt",
     "Record",
     "RecordKind",
+    "Release",
     "Request",
     "Result",
     "RowFilter",
     "RowLimit",
     "Run",
     "RunInput",
+    "SourceVersion",
     "Span",
     "Statement",
     "Summary",

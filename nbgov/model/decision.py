@@ -221,6 +221,8 @@ class Clearance:
             product that finds types in values needs it, as a mask may leave none.
         is_sensitive: Whether the statement comes near protected data, so that an error tells no
             more than its kind.
+        tables: The tables and views that a read names, and the base tables behind them; a backend
+            whose product tells in which state they are says so of the stream.
     """
 
     sql: str
@@ -233,3 +235,4 @@ class Clearance:
     masked: frozenset[ColumnName] = frozenset()
     masked_types: tuple[str, ...] = ()
     is_sensitive: bool = False
+    tables: frozenset[TableName] = frozenset()

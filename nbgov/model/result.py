@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from nbgov.model.dataset import DatasetVersion, Delivery
     from nbgov.model.decision import Decision
-    from nbgov.model.record import DatasetVersion, Delivery, Receipt
+    from nbgov.model.record import Receipt
     from nbgov.model.statement import Statement
 
 # pandas' nullable twins of Arrow's integer and boolean types, by pandas' own names.
@@ -22,7 +23,10 @@ NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UIn
 
 @dataclass(slots=True)
 class Summary:
-    """What is known once a result has ended; see :attr:`Result.summary`."""
+    """What is known once a result has ended; see :attr:`Result.summary`.
+
+    ``remarks`` is what did not go as asked, though the result is whole.
+    """
 
     rows_read: int = 0
     rows_affected: int | None = None
@@ -33,6 +37,7 @@ class Summary:
     delivery: Delivery | None = None
     record: int | None = None
     receipt: Receipt | None = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def entities(self) -> Mapping[str, int]:
@@ -101,22 +106,7 @@ class Result:
 
         Integer and boolean columns with NULLs keep their values: they get pandas' nullable types.
         """
-        import pandas as pd
-        import pyarrow as pa
-
-        table = self.to_arrow()
-        nullable: dict[pa.DataType, Any] = {
-            pa.type_for_alias(size.lower()): pd.api.types.pandas_dtype(size) for size in NULLABLE
-        }
-        kinds, holes = table.schema.types, [column.null_count for column in table.columns]
-        holed = {kind for kind, count in zip(kinds, holes, strict=True) if count} & nullable.keys()
-        frame: pd.DataFrame = table.to_pandas(
-            types_mapper=lambda kind: nullable[kind] if kind in holed else None
-        )
-        for place, (kind, count) in enumerate(zip(kinds, holes, strict=True)):
-            if kind in holed and not count:
-                # The mapper knows types only; a column without a NULL keeps its NumPy type.
-                frame.isetitem(place, frame.iloc[:, place].to_numpy(kind.to_pandas_dtype()))
+        frame = as_frame(self.to_arrow())
         frame.attrs["nbgov"] = self.mark()
         return frame
 
@@ -153,3 +143,23 @@ class Result:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A DataFrame of a table; integers and booleans with NULLs get pandas' nullable types."""
+    import pandas as pd
+    import pyarrow as pa
+
+    nullable: dict[pa.DataType, Any] = {
+        pa.type_for_alias(size.lower()): pd.api.types.pandas_dtype(size) for size in NULLABLE
+    }
+    kinds, holes = table.schema.types, [column.null_count for column in table.columns]
+    holed = {kind for kind, count in zip(kinds, holes, strict=True) if count} & nullable.keys()
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=lambda kind: nullable[kind] if kind in holed else None
+    )
+    for place, (kind, count) in enumerate(zip(kinds, holes, strict=True)):
+        if kind in holed and not count:
+            # The mapper knows types only; a column without a NULL keeps its NumPy type.
+            frame.isetitem(place, frame.iloc[:, place].to_numpy(kind.to_pandas_dtype()))
+    return frame

@@ -80,11 +80,14 @@ class OutputColumn:
         sources: The base columns its value flows from.
         influences: How each base column bears on the value: a direct kind for every source,
             ``CONDITIONAL`` and ``WINDOW`` for columns that choose or place it.
+        is_written: Whether the statement wrote the value: a bound value can show in it, or it is
+            made of literals and no column bears on it.
     """
 
     name: str
     sources: frozenset[ColumnName]
     influences: frozenset[tuple[ColumnName, Influence]] = frozenset()
+    is_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-import pyarrow as pa
 from IPython.core.magic import (
     Magics,
     line_cell_magic,
@@ -31,9 +30,13 @@ from IPython.display import display
 from nbgov.core.statement import bind_names
 from nbgov.errors import ApprovalNeeded, BackendFailed, NbgovError
 from nbgov.model import Result
-from nbgov.notebook import render
+from nbgov.notebook import datasets, render
 from nbgov.notebook.command import Command, parsed, read_command, with_options, wrong
 from nbgov.notebook.preview import Previews, delivered_text, metadata
+from nbgov.retraining import compare
+from nbgov.retraining.baseline import faced
+from nbgov.retraining.page import report_html
+from nbgov.retraining.telling import report_text
 from nbgov.session import Session, connect
 
 if TYPE_CHECKING:
@@ -47,9 +50,10 @@ SUBCOMMANDS = {
     "status": "who asks, of what, under which policy, and the last record",
     "connect [CONFIG] [--as NAME]": "start over with another nbgov.yaml or principal",
     "approvals": "tickets that wait for a vote",
-    "drift RUN_A RUN_B": "what changed between two training runs",
+    "drift [A] B": "what changed in a run or dataset, from another or from its baseline",
+    "lineage REF": "where the data of a run or model came from, and who approved it",
     "audit verify": "whether the audit log still proves itself",
-    "datasets [NAME]": "dataset versions that were delivered",
+    "datasets [list | show REF | diff REF REF | log NAME]": "dataset versions that were delivered",
 }
 
 
@@ -150,15 +154,18 @@ class GovernedMagics(Magics):
                 self.connect(words)
             case ["approvals"]:
                 self.inbox(self.connected())
-            case ["drift", baseline, current]:
-                return self.connected().drift(baseline, current)
+            case ["drift", first, *second] if len(second) <= 1:
+                return faced(self.connected(), first, *second).report
             case ["audit", "verify"]:
                 report = self.connected().verify_audit()
                 show("The audit log verifies.", render.audit_facts(report))
-            case ["datasets"]:
-                self.datasets(self.connected())
-            case ["datasets", name]:
-                self.datasets(self.connected(), name)
+            case ["lineage", reference]:
+                from nbgov.lineage.telling import shown
+
+                text, html = shown(self.connected(), reference)
+                put({"text/plain": text, "text/html": html})
+            case ["datasets", *words]:
+                return self.datasets(self.connected(), words)
             case _:
                 raise wrong(
                     "%nbgov does not take these words.", f"use one of: {', '.join(SUBCOMMANDS)}"
@@ -197,6 +204,8 @@ class GovernedMagics(Magics):
             self.previews.add(frame, result)
         if command.target:
             self.ip.user_ns[command.target] = frame
+        for remark in result.summary.remarks:
+            put({"text/plain": remark})
         if frame is None or not command.is_returned:
             put({"text/plain": delivered_text(command.target, result)}, details)
         return frame if command.is_returned else None
@@ -294,22 +303,25 @@ class GovernedMagics(Magics):
         ]
         show("nbgov", [(label, fact) for label, fact in facts if fact])
 
-    def datasets(self, session: Session, name: str = "") -> None:
-        """Show the dataset versions that were delivered, newest first."""
-        versions = session.versions(name)
-        columns = {
-            "name": [version.name for version in versions],
-            "version": [version.version_id[:12] for version in versions],
-            "rows": [version.rows for version in versions],
-            "columns": [len(version.columns) for version in versions],
-            "masked": [", ".join(version.masked) for version in versions],
-        }
-        types = (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.string())
-        table = pa.table(columns, schema=pa.schema(zip(columns, types, strict=True)))
-        rows = len(versions)
-        html = render.preview_html(table, {}, rows_read=rows, is_truncated=False)
-        text = render.preview_text(table, {}, rows_read=rows, is_truncated=False)
-        put({"text/plain": text, "text/html": html})
+    def datasets(self, session: Session, words: list[str]) -> DriftReport | None:
+        """Show the dataset versions that were delivered, one of them, or how two differ."""
+        match words:
+            case [] | ["list"]:
+                sheet = datasets.listing(session)
+            case ["show", reference]:
+                sheet = datasets.shown(session, reference)
+            case ["log", name]:
+                sheet = datasets.log(session, name)
+            case ["diff", baseline, current]:
+                first, second = session.dataset(baseline), session.dataset(current)
+                return compare(first, second, config=session)
+            case _:
+                raise wrong(
+                    "%nbgov datasets does not take these words.",
+                    "write datasets list, show REF, diff REF REF or log NAME",
+                )
+        put({"text/plain": sheet.text(), "text/html": sheet.html()})
+        return None
 
 
 def words_of(line: str) -> list[str]:
@@ -350,4 +362,4 @@ def put(data: dict[str, str], details: dict[str, Any] | None = None) -> None:
 
 def report_bundle(report: DriftReport) -> dict[str, str]:
     """A drift report as IPython shows it."""
-    return {"text/plain": render.report_text(report), "text/html": render.report_html(report)}
+    return {"text/plain": report_text(report), "text/html": report_html(report)}

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from nbgov.core.visible import visible
 from nbgov.model import Result
-from nbgov.notebook.cells import visible
 from nbgov.notebook.render import (
     ROWS_SHOWN_MAX,
     counted,

@@ -1,7 +1,7 @@
-"""HTML and text of what a person is shown: first rows of a result, approvals, drift, facts.
+"""HTML and text of what a person is shown: first rows of a result, approvals, facts.
 
 Everything shown here may come from an attacker: cell values, column names, SQL. So every string
-passes through ``safe`` or ``visible`` of :mod:`nbgov.notebook.cells`, and no output has a link, a
+passes through ``safe`` or ``visible`` of :mod:`nbgov.core.visible`, and no output has a link, a
 script, an event handler or anything loaded from elsewhere. Equal values give equal bytes: no
 counters of this process and no durations, so that notebooks compare equal from run to run.
 
@@ -11,24 +11,22 @@ The module knows neither IPython nor widgets; the command line uses the text for
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nbgov.core.visible import cells_wide, cut, safe, visible
 from nbgov.model import Approval, ApprovalQuorum, Vote
-from nbgov.notebook.cells import cut, is_number, safe, texts, visible
+from nbgov.notebook.cells import is_number, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from nbgov.core.audit import AuditReport
-    from nbgov.core.drift import Cause, DriftReport
 
 ROWS_SHOWN_MAX = 20
 COLUMNS_SHOWN_MAX = 100
 TEXT_CELL_CHARS_MAX = 32
 TEXT_WIDTH_MAX = 100
-CAUSES_SHOWN_MAX = 40
 
 ADVISORY = (
     "The store judges votes, but whoever owns this computer can go round it: embedded mode advises."
@@ -56,8 +54,8 @@ STYLE = """<style>
 .nbgov mark.nbgov-bad { color: var(--jp-error-color0, #c62828); }
 .nbgov mark.nbgov-quiet { color: var(--jp-content-font-color2, inherit); }
 .nbgov .nbgov-title { margin-bottom: 0.4em; }
-.nbgov.nbgov .nbgov-causes td { white-space: pre-wrap; }
 .nbgov.nbgov .nbgov-facts td { max-width: none; overflow-wrap: anywhere; white-space: pre-wrap; }
+.nbgov.nbgov td.nbgov-long { max-width: 48em; overflow-wrap: anywhere; white-space: pre-wrap; }
 .nbgov pre.nbgov-sql { background: var(--jp-layout-color2, #8881); margin: 0.4em 0;
   font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px);
   overflow-wrap: anywhere; padding: 0.6em; white-space: pre-wrap; }
@@ -182,16 +180,6 @@ def pad(text: str, width: int, *, to_right: bool) -> str:
     return space + text if to_right else text + space
 
 
-def cells_wide(text: str) -> int:
-    """How many terminal cells the text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
-
-
 def mask_text(mask: str) -> str:
     """A mask such as ``redact pii.email`` as a person reads it."""
     short, _, tag = mask.partition(" ")
@@ -307,61 +295,6 @@ def vote_text(vote: Vote) -> str:
     verb = "approved" if vote.is_approval else "refused"
     reason = f": {vote.reason}" if vote.reason else ""
     return f"{vote.voter} {verb} at {vote.at:%Y-%m-%d %H:%M} UTC{reason}"
-
-
-# ---------------------------------------------------------------- a drift report
-
-
-def report_html(report: DriftReport) -> str:
-    """What changed between two runs: the verdict, then the causes in the order of the report."""
-    mood = {"stable": "good", "drifted": "bad"}.get(report.status, "open")
-    badge = f' <mark class="nbgov-{mood}">{safe(report.status)}</mark>'
-    rows = "\n".join(
-        f"<tr>{''.join(f'<td>{safe(part)}</td>' for part in cause_parts(cause))}</tr>"
-        for cause in report.causes[:CAUSES_SHOWN_MAX]
-    )
-    head = "".join(f"<th>{label}</th>" for label in ("kind", "subject", "share", "what changed"))
-    table = (
-        f'<table class="nbgov-causes"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
-        f'</table>\n<div class="nbgov-foot"><small>{safe(causes_left(report))}</small></div>\n'
-    )
-    return (
-        f'<div class="nbgov">{STYLE}\n{title_html(report_title(report), badge)}'
-        f"<div>{safe(report.verdict)}</div>\n{table if report.causes else ''}</div>"
-    )
-
-
-def report_text(report: DriftReport) -> str:
-    """A drift report as text."""
-    lines = [f"{report_title(report)}: {report.status}", f"  {report.verdict}"]
-    parts = [cause_parts(cause) for cause in report.causes[:CAUSES_SHOWN_MAX]]
-    widths = [max((len(row[at]) for row in parts), default=0) for at in range(3)]
-    for row in parts:
-        cells = [part.ljust(width) for part, width in zip(row, widths, strict=False)]
-        lines.append("  ".join(["", *cells, row[3]]))
-    if left := causes_left(report):
-        lines.append(f"  {left}")
-    return "\n".join(visible(line) for line in lines)
-
-
-def report_title(report: DriftReport) -> str:
-    """Which run is compared with which."""
-    return f"Drift of {report.current} from {report.baseline}"
-
-
-def cause_parts(cause: Cause) -> tuple[str, str, str, str]:
-    """A cause as kind, subject, the share of rows it is about, and a sentence."""
-    from nbgov.core.drift.report import DATA_KINDS
-
-    # A circumstance has no rows of its own; its effect says no more than that it changed.
-    share = f"{cause.effect:.0%}" if cause.kind in DATA_KINDS and cause.effect else ""
-    return cause.kind, cut(cause.subject), share, cause.sentence
-
-
-def causes_left(report: DriftReport) -> str:
-    """How many causes are not shown, if any."""
-    left = len(report.causes) - CAUSES_SHOWN_MAX
-    return f"… {counted(left, 'more cause')}" if left > 0 else ""
 
 
 # ---------------------------------------------------------------- the audit log

@@ -19,9 +19,9 @@ from typing import Any
 import ipywidgets
 from IPython.display import DisplayHandle, display
 
+from nbgov.core.visible import safe
 from nbgov.errors import NbgovError
 from nbgov.model import Approval, ApprovalState
-from nbgov.notebook.cells import safe
 from nbgov.notebook.render import approval_html, approval_text
 from nbgov.session import Session
 

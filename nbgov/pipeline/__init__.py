@@ -22,6 +22,7 @@ from nbgov.core.memo import Memo
 from nbgov.core.policy import Context, Policy, decide, visible
 from nbgov.core.policy import parse as parse_policy
 from nbgov.core.policy.masked_tokens import holds_token
+from nbgov.core.result_columns import tables_seen
 from nbgov.core.rewrite import Rewritten, rewrite, untitled, verify
 from nbgov.core.statement import agree, find_binds, neutralise, parse, take_values
 from nbgov.core.statement.names import not_understood
@@ -252,6 +253,7 @@ class Pipeline:
             masked=masked,
             masked_types=rewritten.masked_types,
             is_sensitive=bool(masked) or any(isinstance(o, RowFilter) for o in obligations),
+            tables=tables_seen(statement, catalog) if statement.is_read else frozenset(),
         )
 
     def rewrite(self, case: Case, statement: Statement) -> Rewritten:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from nbgov.backends.memory import MemoryApprovalStore
-from nbgov.backends.sqlite.stores import SqliteApprovalStore, SqliteDatasetStore
+from nbgov.backends.sqlite.approvals import SqliteApprovalStore
+from nbgov.backends.sqlite.datasets import SqliteDatasetStore
 from nbgov.core.approval import cancel, consume, vote
 from nbgov.errors import BackendFailed
 from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Principal, Vote
@@ -302,10 +303,10 @@ def test_one_live_ticket_for_a_binding(sqlite, path):
 
 def test_a_file_of_a_newer_nbgov_is_refused(sqlite, path):
     """A schema from the future is not read."""
-    execute(path, "PRAGMA user_version = 2")
+    execute(path, "PRAGMA user_version = 1000")
     with unavailable() as caught:
         sqlite.pending()
-    assert "version 2" in caught.value.why
+    assert "version 1000" in caught.value.why
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0garbage" * 99])
@@ -407,7 +408,7 @@ RACE = """
 import os, sys
 from pathlib import Path
 from datetime import UTC, datetime, timedelta
-from nbgov.backends.sqlite.stores import SqliteApprovalStore
+from nbgov.backends.sqlite.approvals import SqliteApprovalStore
 from nbgov.core.approval import consume, vote
 from nbgov.model import Approval, ApprovalQuorum, Principal, Vote
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbgov.backends.memory import MemoryDatasetStore
-from nbgov.backends.sqlite.stores import SqliteDatasetStore
+from nbgov.backends.sqlite import datasets
+from nbgov.backends.sqlite.datasets import SqliteDatasetStore
 from nbgov.errors import BackendFailed
-from nbgov.model import DatasetVersion, Delivery
+from nbgov.model import DatasetVersion, Delivery, SourceVersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PROFILE = {
@@ -40,6 +42,9 @@ def version(version_id="v1", name="warehouse.main.flights", **changes):
         rows=3,
         columns=(("email", "string", "ab" * 32, 2), ("month", "int64", "cd" * 32, 3)),
         masked={"email": "redact pii.email"},
+        literals=("0f" * 8,),
+        tags={"email": ("pii.email",), "month": ("public", "time")},
+        origins={"email": ("warehouse.main.flights.email",), "month": ()},
         profile=PROFILE,
     )
     return replace(plain, **changes)
@@ -56,6 +61,13 @@ def delivery(read_id="r1", version_id="v1", **changes):
         record=12,
         receipt="log/12#abcd",
         at=START,
+        sources=(
+            SourceVersion("main.flights", "duckdb-file", "7:4096:1", START),
+            SourceVersion("main.planes", "postgresql-relation", "1:2", snapshot="9:9:"),
+        ),
+        policy_revision="4f2c",
+        ticket="aabbccdd",
+        order="12" * 16,
     )
     return replace(plain, **changes)
 
@@ -118,6 +130,17 @@ def test_versions_are_listed_newest_first(store):
     assert [found.version_id for found in store.versions()] == ["v3", "v2", "v1", "v0"]
     assert [found.version_id for found in store.versions("flights")] == ["v2", "v0"]
     assert store.versions("weather") == ()
+
+
+def test_deliveries_are_listed_newest_first(store):
+    """Deliveries come in the order in which they were kept, the last one first; of one name, or all."""
+    for number, name in enumerate(["flights", "planes", "flights"]):
+        store.put(version(), delivery(f"r{number}", name=name))
+    store.put(version(), delivery("r0", name="flights"))
+    assert [found.read_id for found in store.deliveries()] == ["r2", "r1", "r0"]
+    assert [found.read_id for found in store.deliveries("flights")] == ["r2", "r0"]
+    assert store.deliveries("weather") == ()
+    assert store.deliveries("planes")[0] == delivery("r1", name="planes")
 
 
 def test_putting_twice_is_putting_once(store):
@@ -190,6 +213,26 @@ def test_profiles_are_compressed(sqlite, path):
         [size] = connection.execute("SELECT length(profile) FROM versions").fetchone()
     assert size < 5_000
     assert sqlite.version("v1").profile == profile
+
+
+def test_a_version_that_is_known_is_not_written_again(sqlite, monkeypatch):
+    """A second delivery of a version costs neither its facts nor its profile."""
+    sqlite.put(version(), delivery())
+    for name in ("version_facts", "write_profile"):
+        monkeypatch.setattr(datasets, name, None)
+    sqlite.put(version(), delivery("r2"))
+    assert len(sqlite.deliveries()) == 2
+
+
+@pytest.mark.parametrize("number", [1, 1000])
+def test_a_file_of_another_format_is_refused(path, number):
+    """What an older or a newer nbgov wrote is an error that says so."""
+    SqliteDatasetStore(path).versions()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {number}")
+    with unavailable() as caught:
+        SqliteDatasetStore(path).versions()
+    assert f"version {number}" in caught.value.why
 
 
 def test_a_dataset_survives_the_process(path):

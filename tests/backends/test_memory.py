@@ -287,6 +287,10 @@ def delivered():
     return Delivery("r1", "v1", "flights", ADA.name, "permit", (), 0, "log/0#", START)
 
 
+def bound(context, via, **more):
+    return RunInput("flights", "v1", context, via, read_id="r1", read_at=START, **more)
+
+
 def test_a_delivery_is_bound_to_the_active_run():
     """What is delivered while a run is active becomes its input; otherwise it is only noticed."""
     store = MemoryRunStore([Run("run1", "first", (), {}, {})])
@@ -294,7 +298,7 @@ def test_a_delivery_is_bound_to_the_active_run():
     assert store.run("run1").inputs == ()
     store.active = "run1"
     store.delivered(dataset(), delivered())
-    assert store.run("run1").inputs == (RunInput("flights", "v1", "read", "in_run"),)
+    assert store.run("run1").inputs == (bound("read", "in_run"),)
     assert [run for run, _ in store.delivered_to] == [None, "run1"]
 
 
@@ -302,7 +306,7 @@ def test_a_delivery_is_bound_explicitly():
     """Tracking binds to the run that is named, else to the active one, else fails."""
     store = MemoryRunStore([Run("run1", "first", (), {}, {})])
     assert store.track(delivered(), run_id="run1", context="training") == "run1"
-    assert store.run("run1").inputs == (RunInput("flights", "v1", "training", "explicit"),)
+    assert store.run("run1").inputs == (bound("training", "explicit"),)
     for run_id in (None, "run2"):
         with pytest.raises(RequestInvalid) as caught:
             store.track(delivered(), run_id=run_id, context="training")

@@ -8,6 +8,7 @@ import pytest
 
 from nbgov.backends import BUILT_IN, load
 from nbgov.errors import BackendFailed, ConfigInvalid
+from nbgov.wiring import run_stores
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ def test_a_registered_kind_is_found(installed):
     installed("other = other_backends:answer\n")
     assert "other_backends" not in sys.modules
     assert load("other") == 42
+
+
+def test_what_opens_engines_is_no_run_store(installed):
+    """Run stores stand in the same group; a function there is not called to look for one."""
+    installed("other = other_backends:answer\n", module="def answer(name, settings): ...\n")
+    assert [store.product for store in run_stores.__wrapped__()] == ["mlflow"]
 
 
 def test_a_built_in_kind_cannot_be_replaced(installed):

@@ -218,6 +218,7 @@ PLAIN: dict[str, Callable[[], str]] = {
     "uuid": lambda: str(uuid.UUID(int=CHANCE.getrandbits(128))),
     "md5": lambda: hashlib.md5(CHANCE.randbytes(9), usedforsecurity=False).hexdigest(),
     "SHA-1": lambda: hashlib.sha1(CHANCE.randbytes(9), usedforsecurity=False).hexdigest().upper(),
+    "digest with the start of a key": lambda: "ACCA" + CHANCE.randbytes(18).hex().upper(),
     "key and digest": lambda: (
         f"key {uuid.UUID(int=CHANCE.getrandbits(128))} sha256="
         + hashlib.sha256(CHANCE.randbytes(9)).hexdigest()

@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nbgov.backends.files import FileKey, FileSigner
 from nbgov.backends.memory import MemorySigner
@@ -45,7 +49,53 @@ def test_another_key_makes_another_digest(tmp_path):
     assert len({signer.mac(b"data") for signer in signers}) == 4
 
 
+@settings(max_examples=20, deadline=None)
+@given(data=st.binary(max_size=200), place=st.integers(0, 511))
+def test_a_signature_is_of_every_bit_of_the_data(data, place):
+    """A signature verifies under the public key, and fails with any bit of either one flipped."""
+    signer = MemorySigner()
+    signature, key = signer.sign(data), Ed25519PublicKey.from_public_bytes(signer.public_key())
+    key.verify(signature, data)
+    with pytest.raises(InvalidSignature):
+        key.verify(flipped(signature, place), data)
+    if data:
+        with pytest.raises(InvalidSignature):
+            key.verify(signature, flipped(data, place % (8 * len(data))))
+
+
+def flipped(data, place):
+    byte, bit = divmod(place, 8)
+    return data[:byte] + bytes([data[byte] ^ 1 << bit]) + data[byte + 1 :]
+
+
+def test_signatures_are_ed25519_of_a_key_that_stays(signer):
+    """A signature has 64 bytes, its public key 32; both are the same whenever they are made."""
+    assert signer.sign(b"data") == signer.sign(b"data")
+    assert len(signer.sign(b"data")) == 64
+    assert len(signer.public_key()) == 32
+    Ed25519PublicKey.from_public_bytes(signer.public_key()).verify(signer.sign(b"data"), b"data")
+
+
 # ---- files
+
+
+def test_the_signing_key_is_made_on_first_use_and_is_a_key_of_its_own(tmp_path):
+    """Digests make no signing key; signatures make one for its owner only, beside the other."""
+    signer = FileSigner(tmp_path / "key")
+    signer.mac(b"data")
+    assert [p.name for p in tmp_path.iterdir()] == ["key"]
+    before = os.umask(0)
+    try:
+        public = signer.public_key()
+    finally:
+        os.umask(before)
+    made = tmp_path / "signing.key"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert made.read_bytes() not in {(tmp_path / "key").read_bytes(), public}
+    assert FileSigner(tmp_path / "key").public_key() == public
+    made.chmod(0o644)
+    with unavailable():
+        FileSigner(tmp_path / "key").sign(b"data")
 
 
 def test_the_digest_is_hmac_sha256_with_the_key_in_the_file(tmp_path):
@@ -126,6 +176,11 @@ def test_a_key_is_its_file(tmp_path):
 FIRST_USE = """
 import os, sys
 from pathlib import Path
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from nbgov.backends.files import FileKey, FileSigner
 
 for number in range(int(sys.argv[2])):

@@ -7,7 +7,8 @@ How a statement runs is :mod:`~nbgov.backends.duckdb.transaction`; what DuckDB m
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,10 +19,11 @@ import duckdb
 from nbgov.backends.duckdb.catalog import DIALECT, make_database, read_catalog
 from nbgov.backends.duckdb.opinion import opinion
 from nbgov.backends.duckdb.transaction import DuckDBTransaction
+from nbgov.core.file_versions import FileStatus, file_versions
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import RequestInvalid
-from nbgov.model import Catalog, Clearance, EngineOpinion
+from nbgov.model import Catalog, Clearance, EngineOpinion, SourceVersion, TableName
 
 MEMORY = ":memory:"
 WORKERS_MAX = 64
@@ -162,6 +164,13 @@ class DuckDBEngine:
             self._lent += 1
             return cursor
 
+    def sources(self, tables: Collection[TableName]) -> tuple[SourceVersion, ...]:
+        """In which state the tables are, while a loan keeps every writer out of the file."""
+        if self.path == MEMORY:
+            return ()
+        files = [file_status(self.path), file_status(f"{self.path}.wal")]
+        return file_versions(tables, kind="duckdb-file", files=files, now_ns=time.time_ns())
+
     def take_back(self, cursor: duckdb.DuckDBPyConnection, *, is_read: bool) -> None:
         """End a loan. After the last write, other processes may have the file."""
         cursor.close()
@@ -201,6 +210,15 @@ class DuckDBEngine:
         if self._home is not None:
             self._home.close()
             self._home = None
+
+
+def file_status(path: str) -> FileStatus | None:
+    """What the file system says of a file, or ``None`` where there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return FileStatus(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def offline(catalog: Catalog) -> OfflineEngine:

@@ -100,9 +100,12 @@ class DuckDBTransaction:
                 kind != duckdb.StatementType.SELECT and sum(map(words.count, CHANGES)) == 1
             )
             return changed_rows(table, is_returning="returning" in words, is_counted=is_counted)
+        sources = self._engine.sources(clearance.tables) if clearance.tables else ()
         first = self._wait(lambda: self._start(cursor, sql, values))
-        assert self._reader is not None
-        return Rows(plain_schema(self._reader.schema), self._batches(self._reader, first))
+        reader = self._reader
+        assert reader is not None
+        batches = self._batches(reader, first)
+        return Rows(plain_schema(reader.schema), batches, sources=sources)
 
     def commit(self) -> None:
         """End the transaction and the loan."""

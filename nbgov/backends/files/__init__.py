@@ -5,6 +5,14 @@ Each class is one port of :mod:`nbgov.ports` on a local disk. What the bytes mea
 """
 
 from nbgov.backends.files.audit_log import FileAuditLog
+from nbgov.backends.files.rows import FileRowStore
 from nbgov.backends.files.state import FileKey, FilePolicySource, FileSigner, SystemClock
 
-__all__ = ["FileAuditLog", "FileKey", "FilePolicySource", "FileSigner", "SystemClock"]
+__all__ = [
+    "FileAuditLog",
+    "FileKey",
+    "FilePolicySource",
+    "FileRowStore",
+    "FileSigner",
+    "SystemClock",
+]

@@ -1,7 +1,7 @@
 """The keys, the policy and the time of a machine.
 
-Keys are made on first use. The one of the log never leaves this module; the one of the pseudonyms
-goes to the engines, which need it. The policy is a text here, no more.
+Keys are made on first use. Those of digests and signatures never leave this module; the one of the
+pseudonyms goes to the engines, which need it. The policy is a text here, no more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nbgov.backends.files.revision import Revisions
 from nbgov.backends.files.segments import OPEN_FLAGS, make_folder, sync_folder, write_all
 from nbgov.errors import BackendFailed, ConfigInvalid
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 KEY_BYTES = 32
+SIGNING_KEY = "signing.key"
 POLICY_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -116,14 +121,15 @@ class FileKey:
 
 
 class FileSigner:
-    """A :class:`~nbgov.ports.Signer` with a key of its own.
+    """A :class:`~nbgov.ports.Signer` with keys of its own, each made on first use.
 
     Args:
-        path: The key file, made on first use.
+        path: The key file of digests. The one of signatures, an Ed25519 seed, stands beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self.key = FileKey(path)
+        self.seed = FileKey(path.with_name(SIGNING_KEY))
 
     def mac(self, data: bytes) -> bytes:
         """HMAC-SHA256 of the data, 32 bytes.
@@ -132,6 +138,28 @@ class FileSigner:
             BackendFailed: The key cannot be read or made (code ``state-unavailable``).
         """
         return hmac.digest(self.key.secret(), data, hashlib.sha256)
+
+    def sign(self, data: bytes) -> bytes:
+        """Ed25519 signature of the data, 64 bytes.
+
+        Raises:
+            BackendFailed: The key cannot be read or made (code ``state-unavailable``).
+        """
+        return self.private_key().sign(data)
+
+    def public_key(self) -> bytes:
+        """The Ed25519 public key, 32 bytes.
+
+        Raises:
+            BackendFailed: The key cannot be read or made (code ``state-unavailable``).
+        """
+        return self.private_key().public_key().public_bytes_raw()
+
+    def private_key(self) -> Ed25519PrivateKey:
+        """The private key, which never leaves this process."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(self.seed.secret())
 
 
 class FilePolicySource:

@@ -13,7 +13,9 @@ Each part that can fail has ``faults``, see :class:`Faults`. :func:`memory_world
 from nbgov.backends.memory.audit_log import MemoryAuditLog
 from nbgov.backends.memory.engine import MemoryEngine, MemoryStream
 from nbgov.backends.memory.faults import Faults
-from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRunStore
+from nbgov.backends.memory.releases import MemoryReleaseStore
+from nbgov.backends.memory.runs import MemoryRunStore
+from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRowStore
 from nbgov.backends.memory.world import (
     MemoryClock,
     MemoryDetector,
@@ -33,6 +35,8 @@ __all__ = [
     "MemoryEngine",
     "MemoryIdentity",
     "MemoryPolicySource",
+    "MemoryReleaseStore",
+    "MemoryRowStore",
     "MemoryRunStore",
     "MemorySigner",
     "MemoryStream",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from nbgov.backends.memory.faults import Faults
 from nbgov.errors import BackendFailed
-from nbgov.model import Catalog, Clearance, EngineOpinion
+from nbgov.model import Catalog, Clearance, EngineOpinion, SourceVersion
 
 Answer: TypeAlias = pa.Table | int
 BATCH_ROWS_MAX = 65_536
@@ -27,6 +27,7 @@ class MemoryEngine:
         opinion: What :meth:`inspect` answers, or a function from the text to that. By default the
             engine counts one statement and cannot tell more.
         batch_rows_max: Rows in a batch.
+        sources: The states that the tables are in, by name; a test may assign to it.
 
     Attributes:
         executions: Every clearance that was executed, in order.
@@ -40,12 +41,14 @@ class MemoryEngine:
         *,
         opinion: EngineOpinion | Callable[[str], EngineOpinion] | None = None,
         batch_rows_max: int = BATCH_ROWS_MAX,
+        sources: Iterable[SourceVersion] = (),
     ) -> None:
         self.dialect = catalog.dialect
         self.held = catalog
         self.answers = answers
         self.opinion = opinion or EngineOpinion(statements=1)
         self.batch_rows_max = batch_rows_max
+        self.sources = {source.table: source for source in sources}
         self.faults = Faults()
         self.executions: list[Clearance] = []
         self.streams: list[MemoryStream] = []
@@ -105,6 +108,8 @@ class MemoryStream:
         self.schema: pa.Schema = self.table.schema
         self.rows_affected = answer if isinstance(answer, int) else None
         self.is_truncated = False
+        tables = sorted(map(str, clearance.tables))
+        self.sources = tuple(engine.sources[name] for name in tables if name in engine.sources)
         self.is_cancelled = False
         self.state = "open"
 

@@ -1,16 +1,17 @@
-"""Approvals, datasets and runs in RAM."""
+"""Approvals, datasets and their rows in RAM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from nbgov.backends.memory.faults import Faults
 from nbgov.core.approval import LIVE, expire, is_step
-from nbgov.errors import BackendFailed, RequestInvalid
-from nbgov.model import Approval, DatasetVersion, Delivery, Run, RunInput
+from nbgov.errors import BackendFailed
+from nbgov.model import Approval, DatasetVersion, Delivery
 
 
 class MemoryApprovalStore:
@@ -81,16 +82,16 @@ class MemoryDatasetStore:
 
     def __init__(self) -> None:
         self.kept: dict[str, DatasetVersion] = {}
-        self.deliveries: dict[str, Delivery] = {}
+        self.reads: dict[str, Delivery] = {}
         self.faults = Faults()
 
     def put(self, version: DatasetVersion, delivery: Delivery) -> None:
         """Keep a version (once) and its delivery."""
         with self.faults.around("put", code="state-unavailable"):
-            if self.deliveries.get(delivery.read_id, delivery) != delivery:
+            if self.reads.get(delivery.read_id, delivery) != delivery:
                 raise BackendFailed("The delivery differs.", code="state-unavailable")
             self.kept.setdefault(version.version_id, version)
-            self.deliveries[delivery.read_id] = delivery
+            self.reads[delivery.read_id] = delivery
             self.describe(version.version_id, version.profile)
 
     def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
@@ -105,89 +106,69 @@ class MemoryDatasetStore:
 
     def delivery(self, read_id: str) -> Delivery | None:
         """The delivery with this id."""
-        return self.deliveries.get(read_id)
+        return self.reads.get(read_id)
 
     def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
         """Versions kept, newest first; of one dataset, or of all."""
         newest_first = reversed(self.kept.values())
         return tuple(version for version in newest_first if name in {"", version.name})
 
+    def deliveries(self, name: str = "") -> tuple[Delivery, ...]:
+        """Deliveries kept, newest first; of one dataset, or of all."""
+        newest_first = reversed(self.reads.values())
+        return tuple(delivery for delivery in newest_first if name in {"", delivery.name})
+
     def close(self) -> None:
         """Nothing is held open."""
 
 
-class MemoryRunStore:
-    """A :class:`~nbgov.ports.RunStore` in a dict.
+class MemoryRowStore:
+    """A :class:`~nbgov.ports.RowStore` in a dict.
 
-    ``faults`` knows the operations ``run`` and ``track``.
+    ``faults`` knows the operations ``draft``, ``write``, ``keep`` and ``read``.
 
-    Args:
-        runs: The runs it knows.
-        active: Id of the active run, or ``None``; a test may set it anew.
-        files: The files of each run, by their paths.
+    Attributes:
+        kept: The rows by their key; a test may damage them.
     """
 
-    product = "nbgov"
-
-    def __init__(
-        self,
-        runs: Iterable[Run] = (),
-        *,
-        active: str | None = None,
-        files: Mapping[str, Mapping[str, bytes]] | None = None,
-    ) -> None:
-        self.runs = {run.run_id: run for run in runs}
-        self.active = active
-        self.files = files or {}
-        self.delivered_to: list[tuple[str | None, Delivery]] = []
+    def __init__(self) -> None:
+        self.kept: dict[str, pa.Table] = {}
         self.faults = Faults()
 
-    def run(self, run_id: str) -> Run:
-        """The run with this id.
+    def draft(self, schema: pa.Schema) -> MemoryRowDraft:
+        """Room for the rows of one result."""
+        with self.faults.around("draft", code="rows-not-kept"):
+            return MemoryRowDraft(self, schema)
 
-        Raises:
-            RequestInvalid: There is no such run.
-        """
-        with self.faults.around("run", code="run-store-failed"):
-            if run_id not in self.runs:
-                raise RequestInvalid(f"There is no run {run_id!r}.", code="unknown-run")
-            return self.runs[run_id]
+    def holds(self, key: str) -> bool:
+        """Whether rows are kept under this key."""
+        return key in self.kept
 
-    def contents(
-        self, run_id: str, *, folder: Path, wanted: Callable[[str], bool]
-    ) -> Iterator[tuple[str, Sequence[str] | Path | None]]:
-        """What the run states, then its files."""
-        run = self.run(run_id)
-        yield "params", [f"{name}={value}" for name, value in run.params.items()]
-        yield "metrics", list(run.metrics)
-        for path, content in self.files.get(run_id, {}).items():
-            copy = folder / path if wanted(path) else None
-            if copy is not None:
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(content)
-            yield path, copy
+    def read(self, key: str) -> pa.Table | None:
+        """The rows that were kept under this key, or ``None``."""
+        with self.faults.around("read", code="state-unavailable"):
+            return self.kept.get(key)
 
-    def is_training(self) -> bool:
-        """Whether a run is active."""
-        return self.active is not None
 
-    def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:
-        """Hear that a result was delivered; bind it to the active run, if there is one."""
-        self.delivered_to.append((self.active, delivery))
-        if self.active is not None and version.version_id == delivery.version_id:
-            self.bind(self.active, delivery, context="read", bound_via="in_run")
+class MemoryRowDraft:
+    """A :class:`~nbgov.ports.RowDraft` in a list."""
 
-    def track(self, delivery: Delivery, *, run_id: str | None, context: str) -> str:
-        """Bind a delivery to a run explicitly and return the run's id."""
-        with self.faults.around("track", code="run-store-failed"):
-            found = self.active if run_id is None else run_id
-            if found is None or found not in self.runs:
-                raise RequestInvalid("There is no such run.", code="unknown-run")
-            self.bind(found, delivery, context=context, bound_via="explicit")
-        return found
+    def __init__(self, store: MemoryRowStore, schema: pa.Schema) -> None:
+        self.store = store
+        self.schema = schema
+        self.batches: list[pa.RecordBatch] = []
 
-    def bind(self, run_id: str, delivery: Delivery, *, context: str, bound_via: str) -> None:
-        """Add an input to a run."""
-        run = self.runs[run_id]
-        added = RunInput(delivery.name, delivery.version_id, context, bound_via)
-        self.runs[run_id] = replace(run, inputs=(*run.inputs, added))
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take the rows of a batch."""
+        with self.store.faults.around("write", code="rows-not-kept"):
+            self.batches.append(batch)
+
+    def keep(self, key: str) -> None:
+        """Keep the rows under a key."""
+        with self.store.faults.around("keep", code="rows-not-kept"):
+            table = pa.Table.from_batches(self.batches, self.schema)
+            self.store.kept.setdefault(key, table)
+
+    def discard(self) -> None:
+        """Forget the rows."""
+        self.batches = []

@@ -7,16 +7,21 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from nbgov.backends.memory.audit_log import MemoryAuditLog
 from nbgov.backends.memory.faults import Faults
-from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore
+from nbgov.backends.memory.releases import MemoryReleaseStore
+from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRowStore
 from nbgov.core.masks import Keys
 from nbgov.errors import ConfigInvalid, IdentityFailed, RequestInvalid
 from nbgov.model import Principal
 from nbgov.ports import Detector, Engine, RunStore, World
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FINDINGS = pa.schema(
     {
@@ -68,6 +73,20 @@ class MemorySigner:
     def mac(self, data: bytes) -> bytes:
         """HMAC-SHA256 of the data, 32 bytes."""
         return hmac.digest(self.key, data, hashlib.sha256)
+
+    def sign(self, data: bytes) -> bytes:
+        """Ed25519 signature of the data, 64 bytes."""
+        return self.private_key().sign(data)
+
+    def public_key(self) -> bytes:
+        """The Ed25519 public key, 32 bytes."""
+        return self.private_key().public_key().public_bytes_raw()
+
+    def private_key(self) -> Ed25519PrivateKey:
+        """The private key, the same for the same key."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.key).digest())
 
 
 class MemoryPolicySource:
@@ -212,4 +231,6 @@ def memory_world(
         detector=detector or MemoryDetector({}),
         runs=lambda: runs,
         keys=lambda: Keys(b"a key for tests that nobody else uses"),
+        rows=MemoryRowStore(),
+        releases=MemoryReleaseStore(),
     )

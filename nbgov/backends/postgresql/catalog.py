@@ -61,10 +61,12 @@ class Contents:
     Attributes:
         catalog: Tables, views and functions.
         columns: The columns by the numbers that the server gives them in a row description.
+        numbers: The number that the server gives each table.
     """
 
     catalog: Catalog
     columns: Mapping[tuple[int, int], ColumnName]
+    numbers: Mapping[TableName, int]
 
 
 class ContentsReader:
@@ -92,6 +94,11 @@ class ContentsReader:
                 self._versions = proof
             self._snapshot = snapshot
         return self._contents
+
+    def numbers(self, tables: Iterable[TableName]) -> dict[int, TableName]:
+        """The tables by their numbers, as far as they were there when the contents were read."""
+        known = self._contents.numbers if self._contents is not None else {}
+        return {known[table]: table for table in tables if table in known}
 
     def _read_all(self, default_schema: str) -> Contents:
         """Everything anew, with names as the pinned search path spells them."""
@@ -122,4 +129,5 @@ def contents_of(rows: Sequence[Any], functions: Iterable[str], *, default_schema
         )
         numbered |= {(number, row[6]): ColumnName(name, row[7]) for row in held}
     effects = dict.fromkeys(functions, Effect.UNKNOWN)
-    return Contents(Catalog(DIALECT, default_schema, tables, effects), numbered)
+    numbers = {name: number for number, name in names.items()}
+    return Contents(Catalog(DIALECT, default_schema, tables, effects), numbered, numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
@@ -16,12 +16,20 @@ from nbgov.backends import invalid_url, private_url
 from nbgov.backends.postgresql.catalog import Contents, ContentsReader
 from nbgov.backends.postgresql.opinion import opinion
 from nbgov.backends.postgresql.origins import Describer, check_origins
+from nbgov.backends.postgresql.sources import MARKS_SQL, REPEATABLE_SQL, source_versions
 from nbgov.backends.postgresql.transaction import BUFFERED, PostgreSQLTransaction
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.pseudonym import pads
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import BackendFailed
-from nbgov.model import Catalog, Clearance, ColumnName, EngineOpinion
+from nbgov.model import (
+    Catalog,
+    Clearance,
+    ColumnName,
+    EngineOpinion,
+    SourceVersion,
+    TableName,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -221,10 +229,17 @@ class PostgreSQLEngine:
         origins = self._describer.origins(sql, values)
         check_origins(origins, self._contents().columns, masked)
 
-    def lease(self, *, is_read: bool, is_keyed: bool = False) -> PoolProxiedConnection:
+    def lease(
+        self, *, is_read: bool, is_keyed: bool = False, tables: Collection[TableName] = ()
+    ) -> tuple[PoolProxiedConnection, tuple[SourceVersion, ...]]:
         """A connection from the pool, in a fresh transaction of the right kind.
 
         A connection that the server has dropped since it was last used is replaced, once.
+
+        Args:
+            is_read: Whether nothing may be written.
+            is_keyed: Whether the session has to know the key of the pseudonyms.
+            tables: The tables whose states are asked for.
 
         Raises:
             BackendFailed: The server cannot be reached, or all connections are taken.
@@ -237,7 +252,12 @@ class PostgreSQLEngine:
                 why = f"All its {CONNECTIONS_MAX} connections hold results that are still open."
                 raise failure(self.name, "database-unavailable", why=why) from None
             try:
-                begin(lease, is_read=is_read, timeout_s=self.timeout_s)
+                sources = begin(
+                    lease,
+                    is_read=is_read,
+                    timeout_s=self.timeout_s,
+                    numbers=self._reader.numbers(tables),
+                )
             except driver.Error:
                 lease.invalidate()
                 self._renew_pool(is_keyed=is_keyed)
@@ -245,7 +265,7 @@ class PostgreSQLEngine:
                     why = "The server ended the connection."
                     raise failure(self.name, "database-unavailable", why=why) from None
             else:
-                return lease
+                return lease, sources
         raise AssertionError
 
     def _connect(self, *, is_keyed: bool) -> Any:
@@ -299,9 +319,22 @@ class PostgreSQLEngine:
                 watch.close()
 
 
-def begin(lease: PoolProxiedConnection, *, is_read: bool, timeout_s: float | None) -> None:
-    """Begin a transaction and settle what may happen in it."""
+def begin(
+    lease: PoolProxiedConnection,
+    *,
+    is_read: bool,
+    timeout_s: float | None,
+    numbers: Mapping[int, TableName],
+) -> tuple[SourceVersion, ...]:
+    """Begin a transaction and settle what may happen in it; say in which state tables are."""
     milliseconds = None if timeout_s is None else str(max(1, round(timeout_s * 1000)))
     link: Any = lease.driver_connection
     with link.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
-        cursor.execute(BEGIN_SQL, ["on" if is_read else "off", milliseconds])
+        if not numbers:
+            cursor.execute(BEGIN_SQL, ["on" if is_read else "off", milliseconds])
+            return ()
+        cursor.execute(REPEATABLE_SQL)
+        wanted = " ".join(map(str, numbers))
+        cursor.execute(BEGIN_SQL + MARKS_SQL, ["on" if is_read else "off", milliseconds, wanted])
+        [row] = cursor.fetchall()
+        return tuple(source_versions(numbers, row[-3:]))

@@ -109,7 +109,9 @@ class PostgreSQLTransaction:
         if clearance.masked:
             self._engine.check_origins(sql, values, clearance.masked)
         is_private = is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key)
-        self._lease = self._engine.lease(is_read=self._is_read, is_keyed=is_private)
+        self._lease, sources = self._engine.lease(
+            is_read=self._is_read, is_keyed=is_private, tables=clearance.tables
+        )
         cursor = self._open_cursor(is_copy=kind == READ_ROOT and self._is_read and not values)
         described = self._ask(cursor.adbc_execute_schema, sql, values or None)
         if not self._is_read:
@@ -119,13 +121,12 @@ class PostgreSQLTransaction:
         if values and kind == READ_ROOT:
             declare = f"DECLARE nbgov_rows NO SCROLL CURSOR FOR {text}"
             self._ask(cursor.execute, declare, values)
-            return Rows(
-                schema, (record_batch(batch.columns, schema, exact) for batch in self._fetched())
-            )
-        self._ask(cursor.execute, text, values or None)
-        return Rows(
-            schema, (record_batch(batch.columns, schema, exact) for batch in self._streamed())
-        )
+            batches = self._fetched()
+        else:
+            self._ask(cursor.execute, text, values or None)
+            batches = self._streamed()
+        delivered = (record_batch(batch.columns, schema, exact) for batch in batches)
+        return Rows(schema, delivered, sources=sources)
 
     def commit(self) -> None:
         """Commit a write. A read is rolled back: a setting that it made ends with it."""

@@ -79,8 +79,8 @@ FORMS: dict[str, tuple[Any, ...]] = {
 
 MIXED = {
     # Sequences of genes and proteins hold such letters, and no digit. Of real key ids, which are
-    # no secret alone, 4 % have no digit either.
-    AWSKeyDetector: r"[\d\"']",
+    # no secret alone, 4 % have no digit either. A digest may hold ACCA, and no letter after F.
+    AWSKeyDetector: r"(?=.*[\d\"']).*[G-Zg-z\"']",
     # So do words in a headline.
     ArtifactoryDetector: r"(?=.*\d).*[a-z]",
     # So do names of topics behind an account's number.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from nbgov.core.transfer import masked_column
 from nbgov.errors import BackendFailed
+from nbgov.model import SourceVersion
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from nbgov.model import ColumnName
+    from nbgov.model import ColumnName, TableName
 
 # The modes that change what a statement does but not how it is read. All others are left out:
 # nbgov's parser knows a double quote as a string, || as OR, and a backslash as an escape.
@@ -34,6 +37,16 @@ WATCHERS_SQL = """
         SELECT count(*) FROM information_schema.plugins
         WHERE plugin_type = 'AUDIT' AND plugin_status = 'ACTIVE'
     )
+"""
+
+# A table's time of change is kept since the server started, in whole seconds: it is told once a
+# later change would get a later one. MySQL answers from a cache of a day, and is not asked.
+VERSIONS_SQL = """
+    SELECT table_schema, table_name, create_time, update_time,
+           CONVERT_TZ(update_time, @@session.time_zone, '+00:00')
+    FROM information_schema.tables
+    WHERE (table_schema, table_name) IN ({}) AND VERSION() LIKE '%%MariaDB%%'
+      AND update_time < NOW() - INTERVAL 2 SECOND
 """
 
 
@@ -90,6 +103,24 @@ def check_origins(cursor: Any, masked: frozenset[ColumnName]) -> None:
         schema = field.db.decode(errors="replace").lower()
         if (schema, field.org_table.lower(), field.org_name.lower()) in known:
             raise masked_column(place)
+
+
+def table_versions(link: sa.Connection, tables: Collection[TableName]) -> tuple[SourceVersion, ...]:
+    """The states of tables, as far as the server has seen them change since it started."""
+    if not tables:
+        return ()
+    names = [text for table in sorted(tables) for text in (table.schema, table.name)]
+    wanted = ", ".join(["(%s, %s)"] * len(tables))
+    found = link.exec_driver_sql(VERSIONS_SQL.format(wanted), tuple(names))
+    return tuple(
+        SourceVersion(
+            f"{schema}.{name}",
+            "mariadb-table",
+            f"{created:%Y%m%dT%H%M%S}:{changed:%Y%m%dT%H%M%S}",
+            at.replace(tzinfo=UTC) if at is not None else None,
+        )
+        for schema, name, created, changed, at in found
+    )
 
 
 def unsafe(connection: str, why: str) -> BackendFailed:

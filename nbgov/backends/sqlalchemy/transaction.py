@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from nbgov.backends.sqlalchemy.mysql import (
     OUT_OF_TIME,
     check_origins,
     check_unlogged,
+    table_versions,
     unsafe,
 )
 from nbgov.core.binds import bind_values, text_form, write_markers
@@ -41,7 +43,8 @@ PIN_SQL = """
 """
 # What begins a read, and what begins a write, by sqlglot's name of the dialect.
 BEGIN = {
-    "mysql": (["START TRANSACTION READ ONLY"], ["START TRANSACTION"]),
+    # The state of tables is asked for before their rows are: of the same snapshot.
+    "mysql": (["START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"], ["START TRANSACTION"]),
     "oracle": (["SET TRANSACTION READ ONLY"], []),
     "postgres": (["SET TRANSACTION READ ONLY", PIN_SQL], [PIN_SQL]),
     "sqlite": (["PRAGMA query_only = ON"], ["PRAGMA query_only = OFF", "BEGIN IMMEDIATE"]),
@@ -130,11 +133,12 @@ class SQLAlchemyTransaction:
         reading, writing = BEGIN.get(dialect, ([], []))
         for statement in reading if self._is_read else writing:
             link.exec_driver_sql(statement)
+        sources = table_versions(link, clearance.tables) if dialect == "mysql" else ()
         options = {"stream_results": True} if self._is_read else {}
         result = link.execute(sa.text(sql), values, execution_options=options)
         if self._engine.dialect == "mysql" and result.returns_rows:
             check_origins(result.cursor, clearance.masked)
-        return self._rows(result, clearance.rows_max)
+        return replace(self._rows(result, clearance.rows_max), sources=sources)
 
     def commit(self) -> None:
         """Commit a write, roll back a read, and give the connection back."""

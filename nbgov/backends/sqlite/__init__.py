@@ -1,4 +1,4 @@
-"""SQLite: a source of data (``engine``), and the store of approvals and datasets (``stores``).
+"""SQLite: a source of data (``engine``), and the stores of ``approvals`` and ``datasets``.
 
 The two share nothing but the product, so neither is loaded with the other.
 """

@@ -10,13 +10,15 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nbgov.errors import BackendFailed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_WAIT_S = 10.0
 RETRY_S = 0.01
 # The low byte of an extended result code is the code itself.
@@ -85,10 +87,24 @@ CREATE TABLE versions (
 CREATE INDEX versions_by_name ON versions (name);
 
 CREATE TABLE deliveries (
-    read_id TEXT PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    read_id TEXT NOT NULL UNIQUE,
     version_id TEXT NOT NULL REFERENCES versions (version_id),
+    name TEXT NOT NULL,
     facts TEXT NOT NULL CHECK (json_valid(facts))
 ) STRICT;
+CREATE INDEX deliveries_by_name ON deliveries (name);
+
+CREATE TABLE releases (
+    number INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    facts TEXT NOT NULL CHECK (json_valid(facts))
+) STRICT;
+CREATE INDEX releases_by_model ON releases (model);
+CREATE TRIGGER releases_stay BEFORE UPDATE ON releases
+BEGIN SELECT RAISE(ABORT, 'a release is kept as it was'); END;
+CREATE TRIGGER releases_are_kept BEFORE DELETE ON releases
+BEGIN SELECT RAISE(ABORT, 'a release is kept'); END;
 """
 
 
@@ -242,3 +258,17 @@ def unavailable(why: str) -> BackendFailed:
         why=why,
         next_step="check the state folder, its permissions and the space on its disk",
     )
+
+
+def time_text(at: datetime) -> str:
+    """A moment in UTC, so that texts sort as the moments do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Translate what goes wrong with a row that somebody else wrote."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise unavailable(f"{what} does not decode") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ import pyarrow as pa
 
 from nbgov.backends.sqlite.columns import array, settled_type
 from nbgov.core.binds import bind_values, text_form, write_markers
+from nbgov.core.file_versions import FileStatus, file_versions
 from nbgov.core.pseudonym import token
 from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
 from nbgov.errors import RequestInvalid
-from nbgov.model import BindMarker, Clearance
+from nbgov.model import BindMarker, Clearance, SourceVersion
 
 if TYPE_CHECKING:
     from nbgov.backends.sqlite.engine import SQLiteEngine
@@ -111,7 +113,12 @@ class SQLiteTransaction:
         if not self._is_read:
             return write(link, sql, values, told=clearance.masked_types)
         shape = write_markers(clearance.sql, clearance.marker_spans, lambda _: "NULL")
-        return read(link, sql, values, shape=shape, clearance=clearance)
+        before = self._sources(clearance)
+        rows = read(link, sql, values, shape=shape, clearance=clearance)
+        # The read began in between. Where somebody wrote meanwhile, nobody knows which state it
+        # sees.
+        is_known = before and before == self._sources(clearance)
+        return replace(rows, sources=before) if is_known else rows
 
     def commit(self) -> None:
         """Commit a write; a read leaves nothing to keep."""
@@ -143,8 +150,29 @@ class SQLiteTransaction:
             return RequestInvalid("SQLite counts several statements.", code="not-one-statement")
         return failure(self.connection, "database-error", why=reason(name, str(error)))
 
+    def _sources(self, clearance: Clearance) -> tuple[SourceVersion, ...]:
+        """The state of the file, if the statement reads a table of it."""
+        if not clearance.tables:
+            return ()
+        path = self._engine.path
+        return file_versions(
+            clearance.tables,
+            kind="sqlite-file",
+            files=[file_status(path), file_status(f"{path}-wal")],
+            now_ns=time.time_ns(),
+        )
+
     def _is_to_stop(self) -> bool:
         return self._is_stopped or time.monotonic() > self._deadline
+
+
+def file_status(path: str) -> FileStatus | None:
+    """What the file system says of a file, or ``None`` where there is none."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return FileStatus(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def set_key(link: sqlite3.Connection, pseudonym_key: bytes) -> None:

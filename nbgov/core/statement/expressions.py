@@ -6,12 +6,15 @@ One walk visits every node of an expression once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlglot import exp
 
 from nbgov.core.statement.columns import Columns
 from nbgov.core.statement.trails import (
+    BIND,
+    LITERAL,
     NOTHING,
     Scope,
     Trail,
@@ -90,7 +93,7 @@ Handler = Callable[[Expressions, Any, Scope], Trail]
 def with_influence(trail: Trail, influence: Trail) -> Trail:
     """A trail with more columns that choose or place its value."""
     indirect = trail.indirect | influence.indirect
-    return Trail(trail.direct, indirect, trail.shown | influence.shown)
+    return replace(trail, indirect=indirect, shown=trail.shown | influence.shown, is_plain=False)
 
 
 def inner_value(this: Expressions, node: exp.Expr, scope: Scope) -> Trail:
@@ -124,7 +127,8 @@ def count(this: Expressions, node: exp.Count, scope: Scope) -> Trail:
         return NOTHING
     inner = this.trails(node.iter_expressions(), scope)
     is_distinct = isinstance(node.this, exp.Distinct)
-    return (inner if is_distinct else inner.unseen()).computed(Influence.AGGREGATION)
+    counted = replace(inner, has_bind=False, has_literal=False)
+    return (counted if is_distinct else counted.unseen()).computed(Influence.AGGREGATION)
 
 
 def presence(this: Expressions, node: exp.Is, scope: Scope) -> Trail:
@@ -260,6 +264,16 @@ def label(this: Expressions, node: exp.Expr, _scope: Scope) -> Trail:
     raise Unresolved
 
 
+def bind(_this: Expressions, _node: exp.Expr, _scope: Scope) -> Trail:
+    """A bound value reads nothing, and shows."""
+    return BIND
+
+
+def literal(_this: Expressions, _node: exp.Expr, _scope: Scope) -> Trail:
+    """A literal reads nothing, and shows."""
+    return LITERAL
+
+
 def misplaced(_this: Expressions, _node: exp.Expr, _scope: Scope) -> Trail:
     """A relation where an expression should stand.
 
@@ -287,7 +301,8 @@ HANDLERS: dict[type[exp.Expr], Handler | None] = {
     exp.Filter: filtered, exp.WithinGroup: aggregate, exp.Window: window, exp.Cast: conversion,
     exp.TryCast: conversion, exp.Anonymous: call, exp.Dot: attribute,
     exp.Comprehension: comprehension, exp.Lambda: anonymous, exp.Identifier: label,
-    exp.Table: misplaced, exp.Star: every_column, exp.Columns: every_column,
+    exp.Literal: literal, exp.Placeholder: bind, exp.Table: misplaced,
+    exp.Star: every_column, exp.Columns: every_column,
     **dict.fromkeys(DIVISIONS, division), **dict.fromkeys(RAISING_FUNCTIONS, raising_call),
 }  # fmt: skip
 

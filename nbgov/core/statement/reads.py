@@ -22,7 +22,7 @@ from nbgov.core.statement.names import (
 )
 from nbgov.core.statement.system import check_figures, system_table
 from nbgov.core.statement.text import tokenize
-from nbgov.core.statement.trails import Field, Pairs, Sources, Trail, Unresolved
+from nbgov.core.statement.trails import Field, Pairs, Sources, Unresolved
 from nbgov.model import (
     Action,
     Catalog,
@@ -75,9 +75,7 @@ class Reading:
     @property
     def outputs(self) -> tuple[OutputColumn, ...]:
         """Its columns as values."""
-        return tuple(
-            OutputColumn(one.name, one.trail.sources, influences(one.trail)) for one in self.fields
-        )
+        return tuple(map(output, self.fields))
 
     @property
     def presence(self) -> Sources:
@@ -160,9 +158,11 @@ def read_columns(
     )
 
 
-def influences(trail: Trail) -> Pairs:
-    """How base columns bear on a value."""
-    return trail.direct | trail.indirect
+def output(one: Field) -> OutputColumn:
+    """A column of the result, and what bears on it."""
+    trail = one.trail
+    is_written = trail.has_bind or (trail.has_literal and not trail.columns)
+    return OutputColumn(one.name, trail.sources, trail.direct | trail.indirect, is_written)
 
 
 def every_column(query: exp.Expr, mentions: Mentions) -> Reading:

@@ -184,6 +184,20 @@ def redact(sql: str, dialect: str) -> str:
     return "".join(parts).rstrip("; ")
 
 
+def literals(sql: str, dialect: str) -> tuple[str, ...]:
+    """What :func:`redact` shows as ``?``, in order, as it is written.
+
+    Example:
+        >>> literals("SELECT 'Ada' FROM t WHERE n = 7 -- 'x'", "duckdb")
+        ("'Ada'", '7')
+    """
+    try:
+        tokens = tokenize(sql, dialect)
+    except (RequestInvalid, Denied):
+        return ()
+    return tuple(sql[t.start : t.end + 1] for t in tokens if t.token_type in LITERALS)
+
+
 def splice(sql: str, edits: Sequence[tuple[Span, str]]) -> str:
     """The text with each span replaced; everything else stays byte for byte.
 

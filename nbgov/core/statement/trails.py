@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from nbgov.model import ColumnName, Influence, Table
@@ -31,12 +31,15 @@ class Trail:
         indirect: The base columns that choose or place the value, with how.
         shown: The base columns of which more than whether they are NULL can show.
         is_plain: Whether the value is a stored one as it is, so that it is NULL where that is.
+        has_bind, has_literal: Whether a bound value, or a literal, can show in the value.
     """
 
     direct: Pairs = frozenset()
     indirect: Pairs = frozenset()
     shown: Sources = frozenset()
     is_plain: bool = False
+    has_bind: bool = False
+    has_literal: bool = False
 
     @property
     def sources(self) -> Sources:
@@ -59,7 +62,7 @@ class Trail:
             (column, kind if was is Influence.IDENTITY or kind is Influence.AGGREGATION else was)
             for column, was in self.direct
         )
-        return Trail(pairs, self.indirect, self.shown)
+        return replace(self, direct=pairs, is_plain=False)
 
     def unseen(self) -> Trail:
         """The same columns where only whether the value is NULL shows."""
@@ -67,6 +70,8 @@ class Trail:
 
 
 NOTHING = Trail()
+BIND = Trail(has_bind=True)
+LITERAL = Trail(has_literal=True)
 
 
 def joined(trails: Iterable[Trail]) -> Trail:
@@ -78,7 +83,9 @@ def joined(trails: Iterable[Trail]) -> Trail:
         frozenset().union(*(trail.direct for trail in held)),
         frozenset().union(*(trail.indirect for trail in held)),
         frozenset().union(*(trail.shown for trail in held)),
-        all(trail.is_plain for trail in held),
+        all(trail.is_plain for trail in held if trail.columns),
+        any(trail.has_bind for trail in held),
+        any(trail.has_literal for trail in held),
     )
 
 

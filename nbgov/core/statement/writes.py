@@ -19,7 +19,7 @@ from nbgov.core.statement.reads import (
     FAILING,
     Mentions,
     functions,
-    influences,
+    output,
     refuse_ambiguous_recursion,
     relations,
     uses,
@@ -34,7 +34,6 @@ from nbgov.model import (
     Effect,
     Flow,
     Influence,
-    OutputColumn,
     Statement,
     TableUse,
 )
@@ -74,7 +73,7 @@ def understand_write(head: Statement, tree: exp.Expr, catalog: Catalog) -> State
     return replace(
         found,
         tables=mentioned(found, writes, mentions, frozenset(lineage.read), lineage.touched),
-        outputs=tuple(OutputColumn(f.name, f.trail.sources, influences(f.trail)) for f in fields),
+        outputs=tuple(map(output, fields)),
         predicates=frozenset(lineage.predicates),
         presence_columns=frozenset(lineage.read - shown),
         raising_columns=frozenset(lineage.raising),

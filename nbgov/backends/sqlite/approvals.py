@@ -1,37 +1,22 @@
-"""Approvals and datasets in one SQLite file.
-
-The rules of approvals are in :mod:`nbgov.core.approval`; this module makes their steps atomic. It
-knows what a dataset version is made of, but not what any of it means.
-"""
+"""Approvals in a SQLite file: the rules are core's, and here each step is atomic."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from nbgov.backends.sqlite.database import Database, unavailable
+from nbgov.backends.sqlite.database import Database, decoding, time_text
 from nbgov.core.approval import LIVE, expire, is_step
-from nbgov.model import (
-    Approval,
-    ApprovalQuorum,
-    ApprovalState,
-    DatasetVersion,
-    Delivery,
-    Vote,
-)
+from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Vote
 
 
 class SqliteApprovalStore:
     """An :class:`~nbgov.ports.ApprovalStore` in a SQLite file.
 
     Args:
-        path: The file; a :class:`SqliteDatasetStore` may share it.
+        path: The file; others may share it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,73 +65,6 @@ class SqliteApprovalStore:
                 "SELECT * FROM approvals WHERE state IN ('requested', 'approved') ORDER BY number"
             ).fetchall()
             return tuple(read_approval(connection, row) for row in rows)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.database.close()
-
-
-class SqliteDatasetStore:
-    """A :class:`~nbgov.ports.DatasetStore` in a SQLite file.
-
-    Args:
-        path: The file; a :class:`SqliteApprovalStore` may share it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
-
-    def put(self, version: DatasetVersion, delivery: Delivery) -> None:
-        """Keep a version (once) and its delivery.
-
-        Raises:
-            BackendFailed: It cannot be kept, or the delivery's id belongs to another delivery.
-        """
-        with self.database.writing() as connection:
-            connection.execute(
-                "INSERT INTO versions (version_id, name, facts, profile) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (version_id) DO NOTHING",
-                (version.version_id, version.name, version_facts(version), None),
-            )
-            if version.profile:
-                write_profile(connection, version.version_id, version.profile)
-            connection.execute(
-                "INSERT INTO deliveries (read_id, version_id, facts) VALUES (?, ?, ?) "
-                "ON CONFLICT (read_id) DO NOTHING",
-                (delivery.read_id, delivery.version_id, delivery_facts(delivery)),
-            )
-            if read_delivery(connection, delivery.read_id) != delivery:
-                raise unavailable("the delivery was kept before, with other facts")
-
-    def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
-        """Keep the profile of a version that was kept without one.
-
-        Raises:
-            BackendFailed: It cannot be kept.
-        """
-        with self.database.writing() as connection:
-            write_profile(connection, version_id, profile)
-
-    def version(self, version_id: str) -> DatasetVersion | None:
-        """The version with this id."""
-        with self.database.reading() as connection:
-            row = connection.execute(
-                "SELECT * FROM versions WHERE version_id = ?", (version_id,)
-            ).fetchone()
-        return read_version(row) if row else None
-
-    def delivery(self, read_id: str) -> Delivery | None:
-        """The delivery with this id."""
-        with self.database.reading() as connection:
-            return read_delivery(connection, read_id)
-
-    def versions(self, name: str = "") -> tuple[DatasetVersion, ...]:
-        """Versions kept, newest first; of one dataset, or of all."""
-        with self.database.reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM versions WHERE ? IN ('', name) ORDER BY number DESC", (name,)
-            ).fetchall()
-        return tuple(map(read_version, rows))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -286,97 +204,3 @@ def read_vote(row: sqlite3.Row) -> Vote:
         at=datetime.fromisoformat(row["at"]),
         rules=tuple(json.loads(row["rules"])),
     )
-
-
-# ---------------------------------------------------------------- datasets as rows
-
-
-def version_facts(version: DatasetVersion) -> str:
-    """Everything about a version that has no column of its own, as JSON."""
-    return json.dumps(
-        {
-            "content_id": version.content_id,
-            "schema_id": version.schema_id,
-            "connection": version.connection,
-            "dialect": version.dialect,
-            "tables": version.tables,
-            "statement": version.statement,
-            "statement_mac": version.statement_mac,
-            "binds_mac": version.binds_mac,
-            "binds": version.binds,
-            "policy": version.policy,
-            "rows": version.rows,
-            "columns": version.columns,
-            "masked": dict(version.masked),
-        }
-    )
-
-
-def write_profile(
-    connection: sqlite3.Connection, version_id: str, profile: Mapping[str, Any]
-) -> None:
-    """Keep the profile of a version that has none yet."""
-    known = connection.execute(
-        "SELECT 1 FROM versions WHERE version_id = ? AND profile IS NULL", (version_id,)
-    ).fetchone()
-    if known:
-        connection.execute(
-            "UPDATE versions SET profile = ? WHERE version_id = ?",
-            (zlib.compress(json.dumps(dict(profile)).encode()), version_id),
-        )
-
-
-def read_version(row: sqlite3.Row) -> DatasetVersion:
-    """The version in a row."""
-    with decoding("a dataset version"):
-        facts = json.loads(row["facts"])
-        facts |= {key: tuple(facts[key]) for key in ("tables", "binds")}
-        facts["columns"] = tuple(map(tuple, facts["columns"]))
-        held = row["profile"]
-        profile = json.loads(zlib.decompress(held)) if held is not None else {}
-        return DatasetVersion(
-            version_id=row["version_id"], name=row["name"], profile=profile, **facts
-        )
-
-
-def delivery_facts(delivery: Delivery) -> str:
-    """Everything about a delivery that has no column of its own, as JSON."""
-    return json.dumps(
-        {
-            "name": delivery.name,
-            "principal": delivery.principal,
-            "decision": delivery.decision,
-            "rules": delivery.rules,
-            "record": delivery.record,
-            "receipt": delivery.receipt,
-            "at": time_text(delivery.at),
-        }
-    )
-
-
-def read_delivery(connection: sqlite3.Connection, read_id: str) -> Delivery | None:
-    """The delivery with an id."""
-    row = connection.execute("SELECT * FROM deliveries WHERE read_id = ?", (read_id,)).fetchone()
-    if row is None:
-        return None
-    with decoding("a delivery"):
-        facts = json.loads(row["facts"])
-        facts |= {"rules": tuple(facts["rules"]), "at": datetime.fromisoformat(facts["at"])}
-        return Delivery(read_id=row["read_id"], version_id=row["version_id"], **facts)
-
-
-# ---------------------------------------------------------------- values as text
-
-
-def time_text(at: datetime) -> str:
-    """A moment in UTC, so that texts sort as the moments do."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-@contextmanager
-def decoding(what: str) -> Iterator[None]:
-    """Translate what goes wrong with a row that somebody else wrote."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise unavailable(f"{what} does not decode") from error

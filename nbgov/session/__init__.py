@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nbgov.core.dataset_references import check_rows, find_version
+from nbgov.core.datasets import key_of, rows_key
 from nbgov.core.statement import split
 from nbgov.errors import (
     BackendFailed,
-    ConfigInvalid,
-    IdentityFailed,
     IntegrityFailed,
     NbgovError,
     RequestInvalid,
@@ -28,19 +28,26 @@ from nbgov.model import (
     Catalog,
     DatasetVersion,
     Delivery,
+    DriftTerms,
     Principal,
     Request,
     Result,
+    Run,
     Verdict,
 )
 from nbgov.wiring import build_world, find_config, open_engine, read_config, run_store
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from nbgov.core.audit import AuditReport
-    from nbgov.core.drift import DriftReport
+    from nbgov.core.fingerprint import Fingerprint
     from nbgov.ports import Engine
 
 OPEN: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+# Each nbgov.yaml that a session of this process was on, and whom the last one was for. What a
+# closed session delivered can still be looked up.
+SEEN: dict[Path, str | None] = {}
 
 
 def connect(config: str | Path | None = None, *, as_: str | None = None) -> Session:
@@ -86,6 +93,12 @@ class Session:
         self.pipeline = Pipeline(self.world, session=self.id)
         self.voting = Voting(self.world, session=self.id)
         OPEN[self.id] = self
+        SEEN[path] = claim
+
+    @staticmethod
+    def opened() -> tuple[Session, ...]:
+        """The sessions that are open in this process, oldest first."""
+        return tuple(OPEN.values())
 
     @staticmethod
     def open_ids() -> tuple[str, ...]:
@@ -238,17 +251,94 @@ class Session:
         """Dataset versions, newest first; of one dataset, or of all."""
         return self.world.datasets.versions(name)
 
+    def dataset(self, reference: str) -> DatasetVersion:
+        """The dataset version that a reference means, with its profile if that can be made.
+
+        Args:
+            reference: A version id or a start of one that nothing else has; ``NAME@vSTART``; or a
+                dataset's name for the version that was delivered last.
+
+        Raises:
+            RequestInvalid: It means none, or more than one (``unknown-dataset``).
+        """
+        found = self.version(reference)
+        if found is not None:
+            return found
+        version = self.version(find_version(reference, self.deliveries()))
+        assert version is not None
+        return version
+
+    def rows(self, version_id: str) -> pa.Table | None:
+        """The delivered, masked rows of a version, or ``None`` where they were not kept.
+
+        They come in the order in which they were first delivered, and to whom they were delivered:
+        the policy let them through for that principal, and for nobody else.
+
+        Raises:
+            IntegrityFailed: They are not the rows that were delivered (``rows-damaged``).
+        """
+        version = self.world.datasets.version(version_id)
+        if version is None or not self.was_given(version):
+            return None
+        table = self.world.rows.read(rows_key(version))
+        if table is not None:
+            check_rows(table, version, key=self.fingerprint_key())
+        return table
+
+    def was_given(self, version: DatasetVersion) -> bool:
+        """Whether a version was ever delivered to this session's principal."""
+        wanted = version.version_id, self.principal.name
+        given = ((one.version_id, one.principal) for one in self.deliveries(version.name))
+        return wanted in given
+
+    def fingerprint_key(self) -> bytes:
+        """The key of the fingerprints of results that the policy wants keyed."""
+        return key_of(self.world.signer.mac, "fingerprint")
+
+    def veiled(self, fingerprint: Fingerprint) -> Fingerprint:
+        """A fingerprint with its column digests as versions keep those of columns that are closed.
+
+        The image of a digest does not depend on the name of its column.
+        """
+        names = [name for name, *_ in fingerprint.columns]
+        return fingerprint.veiled(names, key=key_of(self.world.signer.mac, "veil"))
+
     def delivery(self, read_id: str) -> Delivery | None:
         """The delivery with this id."""
         return self.world.datasets.delivery(read_id)
 
-    def track(self, data: Any, *, run_id: str | None = None, context: str = "training") -> str:
+    def deliveries(self, name: str = "") -> tuple[Delivery, ...]:
+        """Deliveries, newest first; of one dataset, or of all."""
+        return self.world.datasets.deliveries(name)
+
+    def terms(self) -> DriftTerms:
+        """What the policy calls drift, and what it lets hold a promotion."""
+        return self.pipeline.policy().drift
+
+    def run(self, reference: str) -> Run:
+        """The training run behind an id, ``runs:/ID`` or the reference of a model version.
+
+        Raises:
+            RequestInvalid: There is no such run.
+            BackendFailed: The run store did not answer.
+        """
+        return run_store().run(reference)
+
+    def track(
+        self,
+        data: Any,
+        *,
+        run_id: str | None = None,
+        context: str = "training",
+        labels: Sequence[str] = (),
+    ) -> str:
         """Bind a governed frame or result to a training run.
 
         Args:
             data: What :meth:`sql` delivered: a result that was read, or a DataFrame made from one.
             run_id: The run; the active MLflow run when left out.
             context: ``training``, ``validation`` or another word for the run page.
+            labels: The columns that the run learns to predict.
 
         Returns:
             The id of the run.
@@ -265,17 +355,7 @@ class Session:
                 why="it carries no dataset version, or one that is not kept here",
                 next_step="pass the frame that session.sql(...).to_pandas() returned",
             )
-        return run_store().track(delivery, run_id=run_id, context=context)
-
-    def drift(self, baseline: str, current: str) -> DriftReport:
-        """Compare the data, statements, policy, code and parameters of two runs, ranked."""
-        from nbgov.core.drift import compare
-
-        store = run_store()
-        runs = store.run(baseline), store.run(current)
-        ids = {one.version_id for run in runs for one in run.inputs}
-        versions = {found.version_id: found for one in ids if (found := self.version(one))}
-        return compare(*runs, versions)
+        return run_store().track(delivery, run_id=run_id, context=context, labels=labels)
 
     # ------------------------------------------------------------ evidence
 
@@ -305,7 +385,8 @@ class Session:
         """Give back connections and files. Callable more than once."""
         while self.engines:
             self.engines.popitem()[1].close()
-        for part in (self.world.audit, self.world.approvals, self.world.datasets):
+        world = self.world
+        for part in (world.audit, world.approvals, world.datasets, world.releases):
             part.close()
         OPEN.pop(self.id, None)
 
@@ -317,26 +398,3 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<nbgov session of {self.principal.name} on {', '.join(self.connections)}>"
-
-
-def lookup(mark: Mapping[str, str]) -> tuple[DatasetVersion, Delivery] | None:
-    """The dataset version and delivery that a frame's ``attrs["nbgov"]`` names.
-
-    Sessions of this process are asked first, then the ``nbgov.yaml`` nearby.
-    """
-    for session in [*OPEN.values()]:
-        found = look_in(session, mark)
-        if found is not None:
-            return found
-    try:
-        with connect() as session:
-            return look_in(session, mark)
-    except (ConfigInvalid, IdentityFailed, BackendFailed):
-        return None
-
-
-def look_in(session: Session, mark: Mapping[str, str]) -> tuple[DatasetVersion, Delivery] | None:
-    """The version and delivery behind a mark, in one session's dataset store."""
-    delivery = session.delivery(mark.get("read", ""))
-    version = session.version(delivery.version_id) if delivery else None
-    return (version, delivery) if version and delivery else None
