@@ -1,135 +1,36 @@
-"""Profiles, the rules that compare them, and the ranked answer to "what changed?"."""
+"""The comparison of two runs: rules, identity, circumstances, and the report."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import itertools
 import json
-import random
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from nbgov.core.drift import Profiler, compare
+from nbgov.core.drift import compare
 from nbgov.core.drift.distances import association, stability
 from nbgov.core.drift.evidence import chi2_tail, kolmogorov_tail, normal_tail, proportions_tail
-from nbgov.core.drift.profile import BUCKET_ROWS_MIN, without_rare
-from nbgov.core.drift.quantiles import RANK_ERROR, QuantileSketch, read_distribution
-from nbgov.core.drift.report import KINDS
-from nbgov.core.fingerprint import Fingerprinter, cell_hashes
-from nbgov.model import DatasetVersion, Run, RunInput
-
-NAME = "warehouse.main.flights"
-ROWS = 4_000
-
-
-def flights(seed=1, rows=ROWS, **columns):
-    """A table much like flights, all columns drawn anew from the seed; some may be given."""
-    chance = np.random.default_rng(seed)
-    delay = np.round(chance.gamma(2, 12, rows) - 12)
-    made = {
-        "dep_delay": pa.array(delay, pa.int64(), mask=chance.random(rows) < 0.03),
-        "air_time": pa.array(np.round(chance.lognormal(4.8, 0.5, rows), 1)),
-        "distance": pa.array(chance.integers(80, 5_000, rows)),
-        "carrier": pa.array(chance.choice(["UA", "B6", "EV", "DL", "AA"], rows)),
-        "tailnum": pa.array([f"N{n:05d}" for n in chance.integers(0, 4_000, rows)], pa.string()),
-        "night": pa.array(chance.random(rows) < 0.2),
-    }
-    return pa.table(made | columns)
-
-
-def profile(table, sensitivity=None, batch_rows=1_000):
-    level = dict.fromkeys(table.column_names, "open") if sensitivity is None else sensitivity
-    profiler = Profiler(level, table.schema)
-    for batch in table.combine_chunks().to_batches(batch_rows):
-        profiler.update(batch)
-    return profiler.finish()
-
-
-def column(table, name, **options):
-    found = profile(table, **options)["columns"]
-    return next(one for one in found if one["name"] == name)
-
-
-def version(table, *, sensitivity=None, **facts):
-    """A dataset version of the table; its id follows from content and facts, as in the store."""
-    fingerprinter = Fingerprinter(table.schema)
-    for batch in table.combine_chunks().to_batches(1_000):
-        fingerprinter.update(batch)
-    found = fingerprinter.finish()
-    made = {
-        "content_id": found.content_id,
-        "schema_id": found.schema_id,
-        "name": NAME,
-        "connection": "warehouse",
-        "dialect": "duckdb",
-        "tables": ("main.flights",),
-        "statement": "SELECT * FROM flights WHERE month = :month",
-        "statement_mac": "5a",
-        "binds_mac": "b1",
-        "binds": ("month: int",),
-        "policy": "3f9c1e" * 10,
-        "rows": found.rows,
-        "columns": found.columns,
-        "masked": {},
-        "profile": json.loads(json.dumps(profile(table, sensitivity))),
-    } | facts
-    identity = repr({name: fact for name, fact in made.items() if name != "profile"})
-    return DatasetVersion(version_id=hashlib.sha256(identity.encode()).hexdigest()[:32], **made)
-
-
-def run(name, *versions, **facts):
-    bound = [
-        one
-        if isinstance(one, RunInput)
-        else RunInput(one.name, one.version_id, "training", "autolog")
-        for one in versions
-    ]
-    return Run(name, name, tuple(bound), facts.pop("params", {}), facts.pop("metrics", {}), **facts)
-
-
-def report(before, after, before_facts=None, after_facts=None):
-    """Compare two lists of versions, or two versions."""
-    lists = [one if isinstance(one, list) else [one] for one in (before, after)]
-    runs = [
-        run(name, *versions, **(facts or {}))
-        for name, versions, facts in zip(
-            ("winter", "summer"), lists, (before_facts, after_facts), strict=True
-        )
-    ]
-    kept = {one.version_id: one for one in itertools.chain(*lists)}
-    return compare(*runs, kept)
-
-
-def report_tables(before, after, **options):
-    return report(version(before, **options), version(after, **options))
-
-
-def alarms(found):
-    """(kind, subject) of causes of the data that are more than remarks."""
-    return {(one.kind, one.subject) for one in found.causes if one.effect > 0}
-
-
-def cause(found, kind, subject=None):
-    [one] = [c for c in found.causes if c.kind == kind and subject in {None, c.subject}]
-    return one
-
-
-def with_column(table, name, values):
-    place = table.schema.get_field_index(name)
-    return table.set_column(place, name, values)
-
+from nbgov.model import Run, RunInput
+from tests.core.drift_scene import (
+    NAME,
+    ROWS,
+    alarms,
+    cause,
+    flights,
+    report,
+    report_tables,
+    run,
+    version,
+    with_column,
+)
 
 # ---- evidence
 
@@ -193,320 +94,7 @@ def test_chance_alone_makes_no_instability():
     assert np.mean(found) < 0.03
 
 
-# ---- quantiles
-
-SHAPES = {
-    "normal": lambda chance, n: chance.normal(size=n),
-    "heavy": lambda chance, n: chance.lognormal(0, 2, n),
-    "few values": lambda chance, n: chance.integers(0, 9, n).astype(float),
-    "ascending": lambda chance, n: np.arange(n, dtype=float),
-    "descending": lambda chance, n: -np.arange(n, dtype=float),
-    "repeating": lambda chance, n: np.resize(chance.normal(size=997), n),
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("batch_rows", [700, 65_536])
-@pytest.mark.parametrize("parts", [1, 4])
-def test_the_sketch_keeps_its_bound(shape, batch_rows, parts):
-    """No rank is off by more than the stated error, folded or merged, whatever the shape."""
-    values = shape(np.random.default_rng(3), 60_000)
-    sketches = [QuantileSketch() for _ in range(parts)]
-    for place, start in enumerate(range(0, len(values), batch_rows)):
-        sketches[place % parts].update(values[start : start + batch_rows])
-    whole = QuantileSketch()
-    for sketch in sketches:
-        whole.merge(sketch)
-    found = read_distribution(json.loads(json.dumps(whole.finish())))
-    points = np.unique(values.astype(np.float32)).astype(np.float64)
-    exact = np.searchsorted(np.sort(values.astype(np.float32)), points, side="right") / len(values)
-    assert found.n == len(values)
-    assert np.abs(found.below(points) - exact).max() < found.error == RANK_ERROR
-    assert len(found.values) < 1_400
-
-
-def test_a_sketch_of_few_numbers_is_exact():
-    """Up to 400 numbers are kept as they are, and the error is 0."""
-    sketch = QuantileSketch()
-    sketch.update(np.arange(400.0))
-    found = read_distribution(sketch.finish())
-    assert found.error == 0
-    assert [found.quantile(rank) for rank in (0, 0.25, 0.5, 1)] == [0, 99, 199, 399]
-
-
-def test_equal_batches_give_equal_profiles():
-    """A profile does not depend on chance: two folds over the same batches are equal."""
-    assert profile(flights()) == profile(flights())
-
-
-# ---- profiles
-
-
-def test_a_profile_is_json():
-    """A profile survives JSON unchanged, infinities and huge numbers included."""
-    wild = flights().append_column(
-        "wild", pa.array([1e300, float("inf"), float("nan"), None] * 1_000)
-    )
-    found = profile(wild)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["rows"] == ROWS
-    [one] = [c for c in found["columns"] if c["name"] == "wild"]
-    assert (one["infinite"], one["nans"], one["nulls"]) == (1_000, 1_000, 1_000)
-    assert (one["max"], one["kurtosis"]) == (1e300, None)
-
-
-def test_a_profile_is_small():
-    """An open column takes a few thousand bytes, a pii column a few hundred."""
-    for one in profile(flights(rows=20_000))["columns"]:
-        assert len(json.dumps(one)) < 9_000
-    for one in profile(flights(rows=20_000), sensitivity={})["columns"]:
-        assert len(json.dumps(one)) < 700
-
-
-def test_figures_of_an_open_number():
-    """Count, bounds, mean, standard deviation and kurtosis are those of the numbers."""
-    values = np.random.default_rng(5).lognormal(0, 1, 5_000)
-    found = column(pa.table({"x": values}), "x")
-    off = values - values.mean()
-    assert (found["min"], found["max"]) == (values.min(), values.max())
-    assert found["mean"] == pytest.approx(values.mean())
-    assert found["sd"] == pytest.approx(values.std())
-    assert found["kurtosis"] == pytest.approx((off**4).mean() / (off**2).mean() ** 2)
-    assert found["distinct"] == pytest.approx(5_000, rel=0.1)
-
-
-TYPED = {
-    "int": (pa.array([1, 2, None], pa.uint64()), 1, 2),
-    "float": (pa.array([0.5, float("nan"), 2.5], pa.float32()), 0.5, 2.5),
-    "decimal": (pa.array([Decimal("1.50"), None, Decimal(-2)], pa.decimal128(9, 2)), -2, 1.5),
-    "wide decimal": (pa.array([Decimal("1.50"), Decimal(-2)], pa.decimal256(60, 2)), -2, 1.5),
-    "time": (pa.array([60, None], pa.time32("s")), 60, 60),
-    "duration": (pa.array([1_500], pa.duration("ms")), 1.5, 1.5),
-    "date": (pa.array([0, 15_706], pa.date32()), "1970-01-01T00:00:00", "2013-01-01T00:00:00"),
-    "date64": (pa.array([86_400_000], pa.date64()), "1970-01-02T00:00:00", "1970-01-02T00:00:00"),
-    "timestamp": (
-        pa.array([1_357_016_400_000_000_000], pa.timestamp("ns", "UTC")),
-        "2013-01-01T05:00:00",
-        "2013-01-01T05:00:00",
-    ),
-    "the end of time": (
-        pa.array([2**63 - 1], pa.timestamp("s")),
-        "146138514313-06-19T07:45:04",
-        "146138514313-06-19T07:45:04",
-    ),
-    "dictionary": (pa.array([5, 7]).dictionary_encode(), 5, 7),
-    "run-end-encoded": (pc.run_end_encode(pa.array([5, 5, 7])), 5, 7),
-    "nothing but NULL": (pa.nulls(3, pa.int64()), None, None),
-}
-
-
-@pytest.mark.parametrize(("array", "low", "high"), TYPED.values(), ids=TYPED)
-def test_bounds_of_every_type_of_number_and_moment(array, low, high):
-    """Numbers and moments of every type have their bounds, also behind an encoding."""
-    found = column(pa.table({"x": array}), "x")
-    assert (found["min"], found["max"]) == (low, high)
-    if low is None:
-        assert found["quantiles"] is found["mean"] is found["sd"] is None
-
-
-def test_labels_are_exact_while_few_and_short():
-    """Labels are counted exactly up to 200 short ones, and not told at all beyond."""
-    some = pa.array(["b", "a", None, "b"], pa.string_view())
-    assert column(pa.table({"x": some}), "x")["labels"] == [["b", 2], ["a", 1]]
-    flags = pa.array([True, False, True])
-    assert column(pa.table({"x": flags}), "x")["labels"] == [["true", 2], ["false", 1]]
-    many = pa.array([str(n) for n in range(201)])
-    for batch_rows in (100, 1_000):  # Too many in sum, and too many in one batch.
-        assert column(pa.table({"x": many}), "x", batch_rows=batch_rows)["labels"] is None
-    long = pa.array(["x" * 65])
-    assert column(pa.table({"x": long}), "x")["labels"] is None
-
-
-def test_lengths_are_those_of_texts_lists_and_maps():
-    """Lengths fall into bins by powers of two; other types have none."""
-    table = pa.table(
-        {
-            "text": pa.array(["", "a", "abc", None]),
-            "view": pa.array([b"", b"a", b"abc", None], pa.binary_view()),
-            "list": pa.array([[], [1], [1, 2, 3], None]),
-            "map": pa.array(
-                [[], [("a", 1)], [("a", 1), ("b", 2), ("c", 3)], None],
-                pa.map_(pa.string(), pa.int64()),
-            ),
-            "number": pa.array([1, 2, 3, None]),
-            "uuid": pa.array([b"0" * 16] * 4, pa.uuid()),
-        }
-    )
-    for name in ("text", "view", "list", "map"):
-        assert column(table, name)["lengths"][:4] == [1, 1, 1, 0]
-    assert column(table, "number")["lengths"] is column(table, "uuid")["lengths"] is None
-
-
-def test_distinct_counts():
-    """Distinct values are exact up to a thousand, and within a tenth beyond."""
-    few = pa.table({"x": pa.array([n % 900 for n in range(9_000)])})
-    many = pa.table({"x": pa.array(range(200_000))})
-    assert column(few, "x")["distinct"] == 900
-    assert column(many, "x", batch_rows=65_536)["distinct"] == pytest.approx(200_000, rel=0.1)
-
-
-def load(name):
-    """A module of tests/reference; test folders are no packages."""
-    path = Path(__file__).parents[1] / "reference" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("level", ["open", "pii"])
-def test_every_type_has_a_profile(level):
-    """Every table among the fingerprint vectors, of whatever types, has a profile."""
-    path = Path(__file__).parents[1] / "vectors" / "fingerprint.json"
-    batch_of = load("arrow_tables").batch_of
-    for vector in json.loads(path.read_text(encoding="utf-8")):
-        batch = batch_of(vector["columns"], vector["rows"])
-        profiler = Profiler(dict.fromkeys(batch.schema.names, level))
-        profiler.update(batch)
-        found = json.loads(json.dumps(profiler.finish(), allow_nan=False))
-        missing = [one["nulls"] + one["nans"] for one in found["columns"]]
-        assert missing == [batch.num_rows - one[3] for one in vector["fingerprint"]["columns"]]
-
-
-@st.composite
-def parts(draw):
-    rows = draw(st.integers(1, 60))
-    table = flights(seed=draw(st.integers(0, 99)), rows=rows)
-    cut = draw(st.integers(0, rows))
-    sensitivity = dict.fromkeys(draw(st.sets(st.sampled_from(table.column_names))), "open")
-    return table, cut, sensitivity
-
-
-def folded(table, sensitivity):
-    profiler = Profiler(sensitivity)
-    for batch in table.to_batches():
-        profiler.update(batch)
-    return profiler
-
-
-def rounded(figures):
-    """A profile with its floats to ten digits, because moments are sums of floats."""
-    return json.loads(json.dumps(figures), parse_float=lambda text: float(f"{float(text):.9e}"))
-
-
-@settings(max_examples=30)
-@given(parts())
-def test_merged_parts_are_one_pass(case):
-    """Profiles of parts merge to the profile of the whole, in either order, and do not change."""
-    table, cut, sensitivity = case
-    left, right = folded(table.slice(0, cut), sensitivity), folded(table.slice(cut), sensitivity)
-    nothing = Profiler(sensitivity, table.schema)
-    before = left.finish()
-    whole = rounded(folded(table, sensitivity).finish())
-    for found in (
-        left.merge(right),
-        right.merge(left),
-        left.merge(Profiler({})).merge(nothing).merge(right),
-    ):
-        for one, other in zip(found.finish()["columns"], whole["columns"], strict=True):
-            assert (
-                sorted(read_distribution(one["quantiles"]).values)
-                == sorted(read_distribution(other["quantiles"]).values)
-                if one.get("quantiles")
-                else not other.get("quantiles")
-            )
-        assert without_quantiles(rounded(found.finish())) == without_quantiles(whole)
-    assert left.finish() == before
-
-
-def without_quantiles(figures):
-    """A profile without the sketches, whose bytes keep the order of the rows."""
-    columns = [{**one, "quantiles": bool(one.get("quantiles"))} for one in figures["columns"]]
-    return figures | {"columns": columns}
-
-
-def test_large_parts_merge():
-    """Folds whose labels, hashes and sketches are full merge like one pass."""
-    table = flights(rows=9_000)
-    left, right = (folded(table.slice(*cut), {"carrier": "open"}) for cut in ((0, 5_000), (5_000,)))
-    assert rounded(left.merge(right).finish()) == rounded(
-        folded(table, {"carrier": "open"}).finish()
-    )
-    labels = [pa.table({"x": [f"{side}{n}" for n in range(150)]}) for side in "ab"]
-    folds = [folded(one, {"x": "open"}) for one in labels]
-    both = folds[0].merge(folds[1])
-    assert both.finish()["columns"][0]["labels"] is None
-    assert both.merge(folds[0]).finish()["columns"][0]["labels"] is None
-
-
-def test_parts_of_other_columns_or_sensitivity_do_not_merge():
-    """Parts that differ in columns, types or sensitivity are refused."""
-    numbers = pa.table({"x": [1]})
-    for other in (folded(pa.table({"y": [1]}), {}), folded(numbers, {"x": "open"})):
-        with pytest.raises(RuntimeError, match="differ in columns or sensitivity"):
-            folded(numbers, {}).merge(other)
-
-
-def test_hashes_made_elsewhere_are_taken():
-    """Cell hashes that the caller already made give the same profile."""
-    [batch] = flights(rows=50).combine_chunks().to_batches()
-    given_hashes = Profiler({})
-    given_hashes.update(batch, [cell_hashes(one) for one in batch.columns])
-    assert given_hashes.finish() == folded(flights(rows=50), {}).finish()
-
-
 # ---- what a pii profile tells
-
-
-def test_a_pii_profile_has_counts_only():
-    """Every word but ``open``, and no word, keeps counts and nothing else."""
-    for level in ("pii", "internal", "OPEN", None):
-        sensitivity = {} if level is None else dict.fromkeys(flights().column_names, level)
-        for one in profile(flights(), sensitivity)["columns"]:
-            assert set(one) == {
-                "name", "type", "level", "nulls", "nans", "distinct", "lengths", "buckets",
-            }  # fmt: skip
-            assert one["level"] == "pii"
-            assert len(str(one["distinct"]).rstrip("0")) <= 1
-
-
-def test_a_pii_profile_holds_no_value_and_no_hash():
-    """No value, bound or cell hash of a sensitive column is in its profile, in any spelling."""
-    chance = random.Random(11)
-    numbers = [chance.randrange(10**8, 10**9) for _ in range(3_000)]
-    mails = [f"user{n}@example.com" for n in numbers]
-    table = pa.table({"ssn": numbers, "mail": mails})
-    text = json.dumps(profile(table, sensitivity={}))
-    hashes = [int(h) for name in ("ssn", "mail") for h in cell_hashes(table[name].chunk(0))]
-    told = {*map(str, numbers), *mails, *map(str, hashes), *(f"{h:016x}" for h in hashes)}
-    assert not [secret for secret in told if secret in text]
-    assert (
-        max(
-            int(word) for word in text.replace(",", " ").replace("]", " ").split() if word.isdigit()
-        )
-        < 10**4
-    )
-
-
-def test_a_guess_at_a_rare_value_cannot_be_tested():
-    """Two tables that differ in who is in them have one profile, as long as nobody is frequent."""
-    first = [f"user{n:04d}@example.com" for n in range(30)]
-    second = [f"user{n:04d}@example.com" for n in range(500, 530)]
-    found = [profile(pa.table({"mail": mails}), sensitivity={}) for mails in (first, second)]
-    assert found[0] == found[1]
-    assert not any(found[0]["columns"][0]["buckets"])
-
-
-@given(st.lists(st.integers(0, 90), min_size=3, max_size=12))
-def test_no_rare_count_can_be_worked_out(counts):
-    """A rare count is never told, and never the only one missing from the sum."""
-    shown = without_rare(np.array(counts))
-    hidden = [count for count, seen in zip(counts, shown.tolist(), strict=True) if count != seen]
-    assert all(
-        seen == 0 or seen == count >= BUCKET_ROWS_MIN
-        for count, seen in zip(counts, shown.tolist(), strict=True)
-    )
-    assert np.count_nonzero(shown == 0) != 1 or not hidden
 
 
 def test_no_sentence_tells_a_value_of_a_pii_column():
@@ -530,23 +118,15 @@ def test_no_sentence_tells_a_value_of_a_pii_column():
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "pii"])
 @pytest.mark.parametrize("rows", [300, 2_000])
 def test_halves_of_one_table_raise_no_alarm(rows, is_open):
-    """Random halves of one table do not drift, open or not: of 240 columns at most two alarm."""
+    """Random halves of one table do not drift, open or not: of 15 pairs at most one is called drifted."""
     whole = flights(seed=4, rows=2 * rows)
     found = []
-    for seed in range(40):
+    for seed in range(15):
         order = np.random.default_rng(seed).permutation(2 * rows)
         halves = [whole.take(pa.array(side)) for side in (order[:rows], order[rows:])]
         found.append(report_tables(*halves, sensitivity=None if is_open else {}))
     assert {one.is_same_data for one in found} == {False}
-    assert sum(len(alarms(one)) for one in found) <= 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rows", [300, 1_000, 10_000])
-def test_false_alarms_are_rarer_than_one_in_a_hundred(rows):
-    """Of 1,200 columns drawn anew from one distribution fewer than one in a hundred alarm."""
-    found = [report_tables(flights(seed, rows), flights(seed + 1_000, rows)) for seed in range(200)]
-    assert sum(len(alarms(one)) for one in found) < 12
+    assert sum(one.status == "drifted" for one in found) <= 1
 
 
 def test_the_same_rows_are_the_same_data():
@@ -588,7 +168,7 @@ def wild(name, every, factor):
 
 
 def masked(table):
-    return with_column(table, "tailnum", pa.array(["***"] * ROWS))
+    return with_column(table, "tailnum", pa.array([f"N{n:020d}" for n in range(ROWS)]))
 
 
 CHANGES = {
@@ -610,9 +190,9 @@ CHANGES = {
     ),
     "a unit": (
         scaled("air_time", 60),
-        "distribution",
+        "unit",
         "air_time",
-        r"air_time: distribution moved, .*; all values times 6\d(\.\d)?, a change of unit\?",
+        r"air_time: all values times 60, a change of unit\? PSI \S+, median \S+ -> \S+",
     ),
     "NULLs": (
         nulled("air_time", 20),
@@ -912,13 +492,12 @@ def test_types_that_do_not_compare_are_left_at_their_schema():
 CIRCUMSTANCES = {
     "statement": (
         {"statement": "SELECT * FROM flights", "statement_mac": "5b"},
-        f"{NAME}: the statement differs",
+        f"{NAME}: WHERE: condition `month = :month` is gone",
     ),
-    "literals": (
+    "spelling": (
         {"statement_mac": "5b"},
-        f"{NAME}: the statement differs in its literals or spacing",
+        f"{NAME}: only the spelling of the statement differs",
     ),
-    "binds": ({"binds_mac": "b2"}, f"{NAME}: other values are bound to month: int"),
     "other binds": (
         {"binds": (), "binds_mac": ""},
         f"{NAME}: binds month: int -> none",
@@ -938,11 +517,22 @@ CIRCUMSTANCES = {
 
 @pytest.mark.parametrize(("facts", "sentence"), CIRCUMSTANCES.values(), ids=CIRCUMSTANCES)
 def test_circumstances(facts, sentence):
-    """Each circumstance that differs is named, and none of them makes the data drift."""
+    """Each circumstance that differs is named; over the same rows it can matter to nothing."""
     found = report(version(flights()), version(flights(), **facts))
     said = [one.sentence for one in found.causes]
-    assert sorted(said) == sorted([f"{NAME}: identical to last time", sentence])
+    assert said == [sentence, f"{NAME}: identical to last time"]
+    assert {one.effect for one in found.causes} == {0}
     assert (found.status, found.is_same_data) == ("stable", True)
+
+
+def test_other_values_that_give_the_same_rows_are_stale():
+    """Bound values that differ should give other rows; that they did not is said first."""
+    found = report(version(flights()), version(flights(), binds_mac="b2"))
+    assert [(one.kind, one.effect) for one in found.causes] == [("freshness", 1), ("binds", 0)]
+    told = f"{NAME}: identical to last time, although other values are bound to month: int"
+    assert found.causes[0].sentence == told
+    assert found.verdict == f"Same data: every input holds the same rows. Stale: {told}."
+    assert (found.status, found.holds) == ("stable", ())
 
 
 RUNS = {
@@ -980,50 +570,36 @@ def test_runs(before, after, sentences):
     """Parameters, code, packages and metrics that differ are named; unrecorded ones are not."""
     same = version(flights())
     found = report(same, same, before, after)
-    assert [one.sentence for one in found.causes[1:]] == sentences
+    said = [one.sentence for one in found.causes]
+    assert said.count(f"{NAME}: identical to last time") == 1
+    assert [one for one in said if not one.endswith("to last time")] == sentences
     assert found.status == "stable"
 
 
 def test_the_verdict_names_what_else_changed():
     """The verdict tells the first cause, how many more there are, and what else changed."""
-    after = version(scaled("air_time", 60)(flights()), policy="00" * 30)
+    table = nulled("distance", 20)(scaled("air_time", 60)(flights(2)))
+    after = version(table, policy="00" * 30)
     found = report(version(flights()), after, {"params": {"a": "1"}}, {"params": {"a": "2"}})
     assert found.verdict == (
         f"Drifted: {found.causes[0].sentence}, and 1 more change of the data. "
-        "Also changed: policy, params."
+        "Also changed: params, policy."
     )
     assert (found.baseline, found.current) == ("winter", "summer")
     stable = report_tables(flights(), flights(seed=2))
     assert stable.verdict == "Stable: the rows are others, and nothing drifted."
 
 
-def test_causes_are_ranked():
-    """Data comes before circumstances and outcome, and the larger effect before the smaller."""
-    table = nulled("distance", 50)(scaled("air_time", 60)(flights(seed=2, rows=ROWS)))
-    after = version(table.append_column("extra", pa.array(range(ROWS))), policy="00" * 30)
-    found = report(version(flights()), after, {"metrics": {"a": 1}}, {"metrics": {"a": 2}})
-    groups = [
-        ["inputs", "rows", "schema", "pairing", "values", "nulls", "levels", "distribution",
-         "tail", "freshness"],
-        ["statement", "binds", "policy", "masks", "params", "code", "packages"],
-        ["metrics"],
-    ]  # fmt: skip
-    assert list(KINDS) == [kind for group in groups for kind in group]
-    places = [
-        (next(i for i, group in enumerate(groups) if one.kind in group), -one.effect)
-        for one in found.causes
-    ]
-    assert places == sorted(places)
-    assert len({place for place, _ in places}) == 3
-    assert [one.subject for one in found.causes[:3]] == ["extra", "air_time", "air_time"]
-
-
 def test_a_report_is_json():
     """A report turns into JSON with all its parts."""
     found = report_tables(flights(), scaled("air_time", 60)(flights()))
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert sorted(told) == ["baseline", "causes", "current", "is_same_data", "status", "verdict"]
-    assert sorted(told["causes"][0]) == ["detail", "effect", "kind", "sentence", "subject"]
+    assert sorted(told) == [
+        "baseline", "causes", "current", "holds", "is_same_data", "status", "verdict",
+    ]  # fmt: skip
+    assert sorted(told["causes"][0]) == [
+        "because", "detail", "effect", "kind", "sentence", "subject",
+    ]  # fmt: skip
     assert told["causes"][0]["detail"]["factor"] == pytest.approx(60)
 
 
@@ -1040,7 +616,7 @@ def test_inputs_pair_by_name_in_any_order():
     hot = version(scaled("air_time", 60)(flights(seed=6)), name="weather")
     found = report([version(flights()), weather], [hot, version(flights(seed=2))])
     assert {subject for _, subject in alarms(found)} == {"weather.air_time"}
-    assert found.causes[0].sentence.startswith("weather.air_time: distribution moved")
+    assert found.causes[0].sentence.startswith("weather.air_time: all values times 60")
 
 
 def test_inputs_of_one_name_pair_by_context():

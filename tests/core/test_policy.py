@@ -329,7 +329,14 @@ def test_a_pattern_stays_within_its_part() -> None:
 
 def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
-    assert set(schema()["properties"]) == {"version", "rules", "tags", "functions", "content"}
+    assert set(schema()["properties"]) == {
+        "version",
+        "rules",
+        "tags",
+        "functions",
+        "content",
+        "drift",
+    }
 
 
 def test_findings_are_all_named() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbgov.core.statement import normalise, parse, split
+from nbgov.core.statement.text import literals, redact
 from nbgov.errors import Denied, NbgovError, RequestInvalid
 from tests.core.conftest import make_catalog
 
@@ -106,3 +107,11 @@ def test_a_statement_behind_explain_is_read_by_its_words() -> None:
     assert [marker.name for marker in statement.binds] == ["id"]
     assert statement.redacted == "EXPLAIN SELECT name FROM people WHERE id = :id"
     assert statement.sql == "EXPLAIN SELECT name FROM people WHERE id = :id"
+
+
+def test_literals_are_what_is_redacted() -> None:
+    """There is one literal for each ``?`` of the redacted text, in order; none where it is not read."""
+    sql = "SELECT 'a', 2.5, true FROM t WHERE b = 'it''s' AND c = :d -- 'no'"
+    assert literals(sql, "duckdb") == ("'a'", "2.5", "'it''s'")
+    assert redact(sql, "duckdb").count("?") == 3
+    assert literals("SELECT 'open", "duckdb") == ()

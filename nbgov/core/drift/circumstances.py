@@ -3,87 +3,92 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from nbgov.core.drift.report import Cause, listed
-from nbgov.model import DatasetVersion, Run
+from nbgov.model import Run
 
 VALUE_CHARS_MAX = 60
 DIGEST_CHARS = 12
 ABSENT = "not set"
 
-
-def circumstance_causes(pairs: Sequence[tuple[DatasetVersion, DatasetVersion]]) -> Iterator[Cause]:
-    """Differences between statements, bound values, policies and masks of matched inputs."""
-    for pair in pairs:
-        yield from source_causes(*pair)
-        yield from statement_causes(*pair)
-        yield from bind_causes(*pair)
-        yield from mask_causes(*pair)
-    policies = {(left.policy, right.policy) for left, right in pairs if left.policy != right.policy}
-    for before, after in sorted(policies):
-        sentence = f"policy {before[:DIGEST_CHARS]} -> {after[:DIGEST_CHARS]}"
-        yield Cause("policy", "policy", sentence, 1.0, {"baseline": before, "current": after})
-
-
-def source_causes(left: DatasetVersion, right: DatasetVersion) -> Iterator[Cause]:
-    """A remark if the rows came from another place."""
-    before, after = (f"{one.connection} ({one.dialect})" for one in (left, right))
-    if before != after:
-        sentence = f"{right.name}: read from {before} -> {after}"
-        yield Cause("inputs", right.name, sentence, 0.0)
-    elif left.tables != right.tables:
-        tables = [listed(one.tables) or "no table" for one in (left, right)]
-        sentence = f"{right.name}: reads {tables[0]} -> {tables[1]}"
-        yield Cause("inputs", right.name, sentence, 0.0)
+SEED = re.compile(r"(?:^|[^a-z])(?:[a-z]*seeds?|random_?state|rng)(?:$|[^a-z])")
+HARDWARE = re.compile(r"cpu|gpu|cuda|cores|threads|blas|driver|memory|accelerator")
+MODEL = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>.+)")
+# Packages whose versions change what a model learns come first; tools come last.
+NUMERIC_PACKAGES = frozenset(
+    """
+    catboost cudf cuml jax jaxlib keras lightgbm numba numpy pandas polars pyarrow pytorch-lightning
+    scikit-learn scipy statsmodels tensorflow torch transformers xgboost
+    """.split()
+)
+CODE_WORDS = {
+    "commit": "commit",
+    "diff": "changes that no commit holds",
+    "dirty": "whether the folder is dirty",
+}
 
 
-def statement_causes(left: DatasetVersion, right: DatasetVersion) -> Iterator[Cause]:
-    """The text that was asked; its literals are known by their keyed digest only."""
-    detail = {"baseline": left.statement, "current": right.statement}
-    if left.statement != right.statement:
-        yield Cause("statement", right.name, f"{right.name}: the statement differs", 1.0, detail)
-    elif left.statement_mac != right.statement_mac:
-        sentence = f"{right.name}: the statement differs in its literals or spacing"
-        yield Cause("statement", right.name, sentence, 1.0, detail)
+def is_seed(name: str) -> bool:
+    """Whether a parameter or a setting settles what is left to chance.
 
-
-def bind_causes(left: DatasetVersion, right: DatasetVersion) -> Iterator[Cause]:
-    """Bound values; what they are is known by their keyed digest only."""
-    detail = {"baseline": list(left.binds), "current": list(right.binds)}
-    if left.binds != right.binds:
-        before, after = (", ".join(one.binds) or "none" for one in (left, right))
-        sentence = f"{right.name}: binds {before} -> {after}"
-        yield Cause("binds", right.name, sentence, 1.0, detail)
-    elif left.binds_mac != right.binds_mac:
-        sentence = f"{right.name}: other values are bound to {', '.join(right.binds)}"
-        yield Cause("binds", right.name, sentence, 1.0, detail)
-
-
-def mask_causes(left: DatasetVersion, right: DatasetVersion) -> Iterator[Cause]:
-    """Columns that are masked otherwise."""
-    for column, before, after in differences(left.masked, right.masked, absent="none"):
-        detail = {"input": right.name, "baseline": before, "current": after}
-        yield Cause("masks", column, f"{column}: mask {before} -> {after}", 1.0, detail)
+    >>> [is_seed(name) for name in ("model__random_state", "PYTHONHASHSEED", "seedlings", "depth")]
+    [True, True, False, False]
+    """
+    return SEED.search(name.lower()) is not None
 
 
 def run_causes(baseline: Run, current: Run) -> Iterator[Cause]:
-    """Differences between parameters, code, packages and metrics of the runs."""
-    for name, before, after in differences(baseline.params, current.params):
-        detail = {"baseline": before, "current": after}
-        sentence = f"{name}: {shortened(before)} -> {shortened(after)}"
-        yield Cause("params", name, sentence, 1.0, detail)
+    """Differences between parameters, code, packages, machine, models and metrics of the runs."""
+    yield from param_causes(baseline.params, current.params)
     if baseline.code and current.code:
-        for name, before, after in differences(baseline.code, current.code):
-            if name == "cells" and is_continued(before, after):
-                continue
-            detail = {"baseline": before, "current": after}
-            sentence = f"code: {name} {before[:DIGEST_CHARS]} -> {after[:DIGEST_CHARS]}"
-            if name == "cells":
-                sentence = f"code: {cells_changed(before, after)}"
-            yield Cause("code", name, sentence, 1.0, detail)
+        yield from code_causes(baseline.code, current.code)
     yield from package_causes(baseline.packages, current.packages)
+    if baseline.environment and current.environment:
+        yield from environment_causes(baseline.environment, current.environment)
+    yield from model_causes(baseline.models, current.models)
     yield from metric_causes(baseline.metrics, current.metrics)
+
+
+def param_causes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    """Parameters that differ; those that are seeds are told apart."""
+    for name, old, new in differences(before, after):
+        kind = "seeds" if is_seed(name) else "params"
+        yield Cause(kind, name, changed(name, old, new), 1.0, {"baseline": old, "current": new})
+
+
+def environment_causes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    """What the runs ran on."""
+    for name, old, new in differences(before, after):
+        kind = "environment"
+        if is_seed(name):
+            kind = "seeds"
+        elif HARDWARE.search(name.lower()):
+            kind = "hardware"
+        yield Cause(kind, name, changed(name, old, new), 1.0, {"baseline": old, "current": new})
+
+
+def changed(name: str, old: str, new: str) -> str:
+    """One value that became another."""
+    return f"{name}: {shortened(old)} -> {shortened(new)}"
+
+
+def code_causes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    """Commit, changes that no commit holds, and notebook cells."""
+    found = differences(before, after)
+    names = {name for name, _, _ in found}
+    for name, old, new in found:
+        if name == "cells" and is_continued(old, new):
+            continue
+        if name == "dirty" and "diff" in names:
+            continue  # The digest of the changes says the same, and more.
+        what = CODE_WORDS.get(name, name)
+        sentence = f"code: {what} {old[:DIGEST_CHARS]} -> {new[:DIGEST_CHARS]}"
+        if name == "cells":
+            sentence = f"code: {cells_changed(old, new)}"
+        yield Cause("code", name, sentence, 1.0, {"baseline": old, "current": new})
 
 
 def is_continued(before: str, after: str) -> bool:
@@ -96,17 +101,55 @@ def is_continued(before: str, after: str) -> bool:
 def cells_changed(before: str, after: str) -> str:
     """How many cells of two notebooks have no equal in the other."""
     left, right = set(before.split()), set(after.split())
+    if left == right:
+        return "the same notebook cells ran in another order"
     return f"{len(right - left)} notebook cells are new or changed, {len(left - right)} are gone"
 
 
 def package_causes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
     """One cause for all packages; a run that recorded none has no packages to compare."""
-    changed = differences(before, after, absent="not installed")
-    if not before or not after or not changed:
+    found = differences(before, after, absent="not installed")
+    if not before or not after or not found:
         return
-    shown = listed([f"{name} {old} -> {new}" for name, old, new in changed])
-    detail = {name: [old, new] for name, old, new in changed}
+    found.sort(key=lambda one: (one[0] not in NUMERIC_PACKAGES, one[0]))
+    shown = listed([f"{name} {old} -> {new}" for name, old, new in found])
+    detail = {name: [old, new] for name, old, new in found}
     yield Cause("packages", "packages", f"packages: {shown}", 1.0, detail)
+
+
+def model_causes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Cause]:
+    """Models that the runs loaded: another version, another content, or another model."""
+    sides: dict[str, list[list[str]]] = defaultdict(lambda: [[], []])
+    for place, side in enumerate((before, after)):
+        for reference in sorted(side):
+            match = MODEL.fullmatch(reference)
+            sides[match["name"] if match else reference][place].append(reference)
+    for name, (old, new) in sorted(sides.items()):
+        digests = [
+            sorted(side[one] for one in references)
+            for side, references in ((before, old), (after, new))
+        ]
+        detail = {"baseline": old, "current": new}
+        if old != new:
+            is_same = digests[0] == digests[1] and all(digests[0])
+            rest = ", which is the same model" if is_same else ""
+            sentence = f"upstream model {name}: {shown_models(old)} -> {shown_models(new)}{rest}"
+            yield Cause("models", name, sentence, 0.0 if is_same else 1.0, detail)
+        elif digests[0] != digests[1]:
+            is_known = all(digests[0]) and all(digests[1])
+            what = "is" if is_known else "may be"
+            sentence = (
+                f"upstream model {name}: {shown_models(old)} {what} another model than it was"
+            )
+            yield Cause("models", name, sentence, float(is_known), detail)
+
+
+def shown_models(references: list[str]) -> str:
+    """The versions of one model in a sentence."""
+    matches = [MODEL.fullmatch(reference) for reference in references]
+    return listed([f"version {match['version']}" if match else "loaded" for match in matches]) or (
+        "not loaded"
+    )
 
 
 def metric_causes(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[Cause]:
