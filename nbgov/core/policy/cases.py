@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from nbgov.core.policy.audience import STRICT
 from nbgov.core.policy.conditions import Context
-from nbgov.core.policy.document import STRICT, Mask
+from nbgov.core.policy.document import Mask
 from nbgov.core.policy.obligations import reported
 from nbgov.errors import ConfigInvalid, NbgovError
 from nbgov.model import (

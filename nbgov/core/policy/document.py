@@ -12,58 +12,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from nbgov.core.policy.audience import NOBODY, STRICT, ApprovalTerms, Audience
 from nbgov.core.policy.conditions import Condition, compile_condition
+from nbgov.core.policy.drift import DriftSection
 from nbgov.core.policy.patterns import COLUMN_PARTS, covers, covers_table, pattern
 from nbgov.core.presets import load, text_operator
 from nbgov.errors import ConfigInvalid
-from nbgov.model import ColumnName, ContentMask, MaskKind, Principal, TableName
+from nbgov.model import ColumnName, ContentMask, DriftTerms, MaskKind, Principal, TableName
 from nbgov.strict import adapter, decode
 
 FILE_NAME = "policy.yaml"
 PUBLIC = "public"
 TAGGED_COLUMNS_MAX = 200_000
-STRICT = ConfigDict(extra="forbid")
 TABLE = "connection.schema.table[.column]"
 COLUMN = "connection.schema.table.column"
+WHOLE_TABLE = "connection.schema.table"
 FUNCTION = "connection.schema.function"
 # A bare null in YAML is no text, yet it is how the mask null is written.
 Mask = Annotated[MaskKind, BeforeValidator(lambda kind: MaskKind.NULL if kind is None else kind)]
 Limit = Annotated[int, Field(ge=1)] | None
 # Dropping a table is for nobody, so that no rule can be about it.
 ActionName = Literal["read", "insert", "update", "delete", "create", "alter", "maintain"]
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Whom a rule is about: any one match of a name, a group or a role; ``"*"`` is everybody."""
-
-    __pydantic_config__ = STRICT
-    names: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-
-    def holds(self, principal: Principal) -> bool:
-        """Whether the principal is in the audience."""
-        return (
-            "*" in self.names
-            or principal.name in self.names
-            or not principal.groups.isdisjoint(self.groups)
-            or not principal.roles.isdisjoint(self.roles)
-        )
-
-
-NOBODY = Audience()
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalTerms:
-    """Who has to consent, and how many of them."""
-
-    __pydantic_config__ = STRICT
-    by: Audience
-    votes: Annotated[int, Field(ge=1, le=20)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +162,7 @@ class PolicyDocument:
             hide.
         functions: What functions do that people have defined in the database.
         content: What to look for in text that no tag classifies.
+        drift: What the project calls drift of training data, and what holds a promotion.
     """
 
     __pydantic_config__ = STRICT
@@ -199,6 +171,7 @@ class PolicyDocument:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     functions: FunctionTerms = field(default_factory=FunctionTerms)
     content: ContentTerms = field(default_factory=ContentTerms)
+    drift: DriftSection = field(default_factory=DriftSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +182,7 @@ class Policy:
         document: What it says.
         digest: SHA-256 of its text.
         content: What to look for in text that no tag classifies.
+        drift: What the project calls drift of training data, and what holds a promotion.
         conditions: The compiled ``when`` of each rule that has one, by the rule's id.
         tagged: Tags that were asked for, by connection and column.
         tagging: Tags with their patterns that were asked for, by connection and table.
@@ -217,6 +191,7 @@ class Policy:
     document: PolicyDocument
     digest: bytes
     content: ContentMask
+    drift: DriftTerms = field(default_factory=DriftTerms)
     conditions: Mapping[str, Condition] = field(default_factory=dict, compare=False, repr=False)
     tagged: dict[tuple[str, ColumnName], tuple[str, ...]] = field(
         default_factory=dict, compare=False, repr=False
@@ -229,6 +204,11 @@ class Policy:
     def is_conditional(self) -> bool:
         """Whether a decision depends on its context: on the moment or the origin of a request."""
         return bool(self.conditions)
+
+    def is_keyed(self, connection: str, tables: Iterable[TableName]) -> bool:
+        """Whether a result that is made of some of the tables is fingerprinted under a key."""
+        texts = self.drift.keyed
+        return bool(texts) and any(covers_table(texts, connection, table) for table in tables)
 
     def tags_of(self, connection: str, column: ColumnName) -> tuple[str, ...]:
         """The tags that the policy gives to a column by name, in the policy's order."""
@@ -292,13 +272,17 @@ def parse(text: str) -> Policy:
     for tag, patterns in document.tags.items():
         check_patterns(patterns, COLUMN, place=f"tags.{tag}")
     check_patterns(document.functions.read, FUNCTION, place="functions.read")
+    check_patterns(document.drift.keyed, WHOLE_TABLE, place="drift.keyed")
+    if problem := document.drift.problem():
+        raise invalid(*problem)
     conditions = {
         rule.id: compile_condition(rule.when, place=f"rules.{rule.id}.when")
         for rule in document.rules
         if rule.when
     }
     digest = hashlib.sha256(text.encode()).digest()
-    return Policy(document, digest, document.content.mask(), conditions)
+    content, drift = document.content.mask(), document.drift.terms()
+    return Policy(document, digest, content, drift, conditions)
 
 
 def check_patterns(patterns: Iterable[str], form: str, *, place: str) -> None:

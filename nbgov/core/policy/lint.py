@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from nbgov.core.policy.document import Audience, Policy, Rule
+from nbgov.core.policy.audience import Audience
+from nbgov.core.policy.document import Policy, Rule
 from nbgov.core.policy.patterns import (
     COLUMN_PARTS,
     EVERY,
@@ -314,15 +315,16 @@ def filter_problem(predicate: str, table: Table, catalog: Catalog) -> str:
 
 def asking_nobody(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
     """P109: an approval that nobody, or too few people, can give."""
-    for rule in policy.document.rules:
-        terms = rule.obligations.approval
+    rules = policy.document.rules
+    asked = {f"rules.{one.id}.obligations.approval": one.obligations.approval for one in rules}
+    for place, terms in {**asked, "drift.approval": policy.document.drift.approval}.items():
         if terms is None or not around.principals:
             continue
         voters = [principal for principal in around.principals if terms.by.holds(principal)]
         if len(voters) < terms.votes:
             yield LintProblem(
                 "P109",
-                f"rules.{rule.id}.obligations.approval",
+                place,
                 f"{terms.votes} votes are asked for, and {len(voters)} of those declared may vote",
                 "correct by:, or declare the people in nbgov.yaml",
             )
@@ -346,6 +348,32 @@ def registering_nothing(policy: Policy, around: Surroundings) -> Iterator[LintPr
             )
 
 
+# ---------------------------------------------------------------- drift
+
+
+def drifting_nothing(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
+    """P113: a pattern under ``drift:`` that matches nothing; P114: terms that never apply."""
+    section = policy.document.drift
+    for text in section.keyed:
+        if around.is_elsewhere(text) or (around.is_asked(text) and not any(around.tables(text))):
+            yield LintProblem("P113", "drift.keyed", f"{text} matches no table", SPELLING)
+    for place, one in enumerate(section.columns):
+        where = f"drift.columns.{place}"
+        for wanted in one.tags:
+            if not any(glob(wanted).fullmatch(tag) for tag in policy.document.tags):
+                message = f"nothing carries a tag that matches {wanted}"
+                yield LintProblem("P113", f"{where}.tags", message, SPELLING)
+        later = section.columns[place + 1 :]
+        if any(set(one.tags) <= set(o.tags) and all_reached(one.on, o.on) for o in later):
+            message = "the terms never apply: later ones are about all of these columns"
+            yield LintProblem("P114", where, message, "remove them, or move them to the end")
+
+
+def all_reached(narrow: Iterable[str], wide: Iterable[str]) -> bool:
+    """Whether patterns with ``*`` for any text match, for certain, all that others match."""
+    return all(any(n == w or fnmatchcase(n, w) for w in wide) for n in narrow)
+
+
 SPELLING = "correct the spelling, or remove it: nbgov catalog lists what there is"
 CHECKS: tuple[Callable[[Policy, Surroundings], Iterator[LintProblem]], ...] = (
     never_matching,
@@ -359,4 +387,5 @@ CHECKS: tuple[Callable[[Policy, Surroundings], Iterator[LintProblem]], ...] = (
     without_people,
     without_effect,
     registering_nothing,
+    drifting_nothing,
 )

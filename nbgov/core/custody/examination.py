@@ -1,0 +1,212 @@
+"""Whether a bundle adds up by itself: section 6 of ``docs/spec/custody.md``.
+
+Every check says what holds, what does not, or what could not be checked; none of them is left out
+in silence. Nothing here knows a key, a file or a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nbgov.core.audit import Entry, decode
+from nbgov.core.custody.statement import (
+    DIGEST,
+    Custody,
+    materials,
+    own,
+    read_statement,
+    subject,
+)
+from nbgov.core.datasets import version_id_of
+from nbgov.core.drift.report import listed
+from nbgov.core.promotion import lineage_digest
+from nbgov.errors import IntegrityFailed
+from nbgov.model import Delivery, Receipt, RecordKind
+
+Outcome = Literal["holds", "fails", "unchecked"]
+RELEASED = frozenset({"approved", "consumed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at.
+        outcome: ``holds``, ``fails``, or ``unchecked`` for what could not be looked at.
+        told: What was found, in a sentence without a value.
+    """
+
+    name: str
+    outcome: Outcome
+    told: str
+
+
+def examine(payload: bytes) -> tuple[Custody | None, tuple[Check, ...]]:
+    """Hold the payload of a bundle against the format and against itself.
+
+    Returns:
+        What it states, ``None`` where it cannot be read; and each check, in the order of the spec.
+    """
+    try:
+        custody, statement = read_statement(payload)
+    except IntegrityFailed as error:
+        return None, (Check("statement", "fails", f"{error.what} {error.why}"),)
+    found = [Check("statement", "holds", "an in-toto statement of this format, in canonical form")]
+    for examined in EXAMINATIONS:
+        found += examined(custody, statement)
+    return custody, tuple(found)
+
+
+def check(name: str, problems: list[str], told: str) -> Check:
+    """A check that fails with its first problems, or holds."""
+    return Check(name, "fails", listed(problems)) if problems else Check(name, "holds", told)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def of_subject(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
+    """The subject is the model version that the lineage is of."""
+    model, run = custody.lineage.model, custody.lineage.run
+    assert model is not None
+    assert run is not None
+    problems = []
+    if statement["subject"] != [subject(model)]:
+        problems.append("the subject is another model version than that of the lineage")
+    if not DIGEST.fullmatch(model.digest):
+        problems.append("the subject has no digest")
+    if model.run_id != run.run_id:
+        problems.append("another run made the model version")
+    yield check("subject", problems, f"models:/{model.name}/{model.version} by run {run.run_id}")
+
+
+def of_versions(custody: Custody, _: Mapping[str, Any]) -> Iterator[Check]:
+    """The id of each version follows from its facts."""
+    versions, run = custody.lineage.versions, custody.lineage.run
+    assert run is not None
+    problems = [
+        f"version {key[:12]} has other facts than its id says"
+        for key, one in versions.items()
+        if not key == one.version_id == version_id_of(one)
+    ]
+    yield check(
+        "versions",
+        problems,
+        f"{counted(len(versions), 'dataset version')}, each with the id of its facts",
+    )
+    absent = [one.name for one in run.inputs if one.version_id not in versions]
+    if absent:
+        told = f"the bundle does not hold the versions of {listed(absent)}"
+        yield Check("inputs", "unchecked", told)
+    if run.ungoverned or not run.inputs:
+        told = f"ungoverned: {listed(run.ungoverned)}" if run.ungoverned else "no governed input"
+        yield Check("inputs", "unchecked", told)
+
+
+def of_lineage(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
+    """Lineage digest and materials follow from the lineage."""
+    lineage, predicate = custody.lineage, statement["predicate"]
+    assert lineage.run is not None
+    problems = []
+    if predicate["lineage_digest"] != lineage_digest(lineage.run, lineage.versions).hex():
+        problems.append("the lineage has another digest than the bundle says")
+    if predicate["materials"] != list(materials(lineage)):
+        problems.append("the materials are others than those of the lineage")
+    # Types that only read alike would let two verifiers see two things in one bundle.
+    if predicate["lineage"] != lineage.to_dict():
+        problems.append("the lineage is not written as the format says")
+    if lineage != own(lineage):
+        problems.append("the lineage holds more than that of the model")
+    yield check("lineage", problems, "its digest and the materials follow from it")
+
+
+def of_audit(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
+    """Each read has its entries in the audit log, and they say the same as the lineage."""
+    entries: dict[tuple[str, int], Entry] = {}
+    problems = []
+    for line in custody.entries:
+        try:
+            entry = decode(line)
+        except IntegrityFailed as error:
+            problems.append(error.what)
+        else:
+            entries[entry.origin, entry.index] = entry
+    for delivery in custody.lineage.deliveries:
+        problems += read_problems(custody, delivery, entries)
+    reads = counted(len(custody.lineage.deliveries), "read")
+    told = f"{reads}, recorded by {len(entries)} entries"
+    yield check("audit entries", problems, told)
+    brought = {one.version_id for one in custody.lineage.deliveries}
+    lone = [one.name for one in custody.lineage.current if one.version_id not in brought]
+    if lone:
+        yield Check("reads", "unchecked", f"the bundle holds no read of {listed(lone)}")
+    yield from of_approvals(custody, entries)
+    audit = statement["predicate"]["audit"]
+    proofs = [audit["checkpoint"], *(entry["proof"] for entry in audit["entries"])]
+    told = "this nbgov cannot check them" if any(proofs) else "the bundle holds none"
+    yield Check("inclusion proofs", "unchecked", told)
+
+
+def read_problems(
+    custody: Custody, delivery: Delivery, entries: Mapping[tuple[str, int], Entry]
+) -> Iterator[str]:
+    """What does not fit between a read and the entries that record it."""
+    version = custody.lineage.versions.get(delivery.version_id)
+    origin = delivery.receipt.rpartition("#")[0].rpartition("/")[0]
+    attempt = entries.get((origin, delivery.record))
+    if version is None:
+        yield f"the read of {delivery.name} is of a version that is not here"
+    elif attempt is None:
+        yield f"the entry of the read of {delivery.name} is not here"
+    else:
+        receipt = Receipt(attempt.origin, attempt.index, attempt.digest)
+        facts = attempt.record
+        said = (str(receipt), facts.kind, facts.principal, facts.statement_mac, facts.policy)
+        stated = (
+            delivery.receipt, RecordKind.ATTEMPT, delivery.principal, version.statement_mac,
+            version.policy,
+        )  # fmt: skip
+        if said != stated:
+            yield f"the entry of the read of {delivery.name} records something else"
+        ends = [one.record for one in entries.values() if one.record.attempt == delivery.record]
+        if version.version_id not in [one.version for one in ends]:
+            yield f"no entry records which version the read of {delivery.name} delivered"
+
+
+def of_approvals(custody: Custody, entries: Mapping[tuple[str, int], Entry]) -> Iterator[Check]:
+    """Each ticket that a read was cleared by is here, approved, with its votes in the log."""
+    approvals = {one.ticket: one for one in custody.lineage.approvals}
+    votes = {
+        (one.record.ticket, one.record.principal)
+        for one in entries.values()
+        if one.record.kind is RecordKind.VOTE and one.record.note == "approve"
+    }
+    wanted = dict.fromkeys(one.ticket for one in custody.lineage.deliveries if one.ticket)
+    problems = [f"ticket {ticket} is not here" for ticket in wanted if ticket not in approvals]
+    for ticket in [*wanted] + [one for one in approvals if one not in wanted]:
+        found = approvals.get(ticket)
+        if found is None:
+            continue
+        if ticket in wanted and found.state not in RELEASED:
+            problems.append(f"ticket {ticket} was not approved")
+        voters = [vote.voter for vote in found.votes if vote.is_approval]
+        if found.state in RELEASED and not voters:
+            problems.append(f"nobody approved ticket {ticket}")
+        if not all((ticket, voter) in votes for voter in voters):
+            problems.append(f"no entry records the votes on ticket {ticket}")
+    yield check(
+        "approvals", problems, f"{counted(len(approvals), 'ticket')} with votes in the entries"
+    )
+
+
+EXAMINATIONS: tuple[Callable[[Custody, Mapping[str, Any]], Iterator[Check]], ...] = (
+    of_subject,
+    of_versions,
+    of_lineage,
+    of_audit,
+)
