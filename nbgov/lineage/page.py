@@ -1,0 +1,60 @@
+"""The lineage page: answers to a reader's questions, then what they rest on, in one file.
+
+MLflow shows it in a sandboxed frame, so it needs nothing from outside, runs nothing and links
+nowhere. It is made from a :class:`~nbgov.core.lineage.Lineage` alone; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nbgov.core.lineage import Lineage
+from nbgov.lineage.answers import Answer, answers, subject
+from nbgov.lineage.markup import Markup, element
+from nbgov.lineage.sections import moment, sections
+from nbgov.lineage.style import STYLE
+
+HEAD = Markup(
+    '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    # Security: nothing of the page runs or loads, whatever a name in it holds.
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+)
+
+
+def lineage_page(lineage: Lineage) -> str:
+    """The page of a lineage: one HTML text, self-contained, for light and for dark."""
+    name = subject(lineage)
+    status = lineage.report.status if lineage.report is not None else ""
+    badge = [element("span", status.upper(), class_=f"badge {status}")] if status else []
+    body = element(
+        "main",
+        element("p", "nbgov · lineage of governed data", class_="soft"),
+        element("h1", name, *badge),
+        element("p", *told_of(lineage), class_="soft"),
+        element("dl", *(part for one in answers(lineage) for part in rows(one)), class_="answers"),
+        *sections(lineage),
+    )
+    head = element("head", HEAD, element("title", f"nbgov · {name}"), element("style", STYLE))
+    return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
+
+
+def told_of(lineage: Lineage) -> Iterator[str]:
+    """The line below the heading."""
+    model, run = lineage.model, lineage.run
+    if model is not None:
+        yield f"model version ({', '.join(model.aliases)}) of " if model.aliases else "model of "
+    if run is None:
+        yield "dataset version" if model is None else "no run that is known"
+        return
+    yield "run "
+    yield element("code", run.run_id)
+    if run.started_at is not None:
+        yield f" · started {moment(run.started_at)}"
+
+
+def rows(answer: Answer) -> tuple[Markup, Markup]:
+    """A question with its answer."""
+    word = [element("strong", answer.word, class_=answer.mood)] if answer.word else []
+    between = " · " if word else ""
+    return element("dt", answer.question), element("dd", *word, between, answer.told)
