@@ -11,23 +11,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 HOMES = {
-    "nbgov.session": ("Session", "connect", "lookup"),
-    "nbgov.core.drift": ("Cause", "DriftReport", "compare"),
+    "nbgov.session": ("Session", "connect"),
+    "nbgov.session.marks": ("lookup",),
+    "nbgov.core.drift": ("Cause", "DriftReport"),
     "nbgov.errors": (
         "ApprovalNeeded", "BackendFailed", "ConfigInvalid", "Denied", "IdentityFailed",
         "IntegrityFailed", "NbgovError", "RequestInvalid",
     ),
     "nbgov.model": (
         "Approval", "ApprovalState", "Catalog", "DatasetVersion", "Decision", "Delivery",
-        "Principal",
+        "DriftTerms", "ModelVersion", "Principal",
         "Record", "Request", "Result", "Run", "RunInput", "Statement", "Summary", "Verdict",
     ),
     "nbgov.notebook.magic": ("load_ipython_extension", "unload_ipython_extension"),
+    "nbgov.core.fingerprint": ("Fingerprint", "Fingerprinter"),
     "nbgov.pii": ("Findings", "detect", "mask"),
+    "nbgov.core.lineage": ("ApprovalSummary", "Lineage", "LineageEdge"),
+    "nbgov.core.promotion": ("Promotion",),
+    "nbgov.lineage.files": ("files_digest",),
+    "nbgov.lineage.page": ("lineage_page",),
+    "nbgov.lineage.tracing": ("trace",),
+    "nbgov.promotion": ("judge", "promotions"),
+    "nbgov.retraining": ("compare",),
+    "nbgov.tables": ("fingerprint",),
 }  # fmt: skip
 
 if TYPE_CHECKING:
-    from nbgov.core.drift import Cause, DriftReport, compare
+    from nbgov.core.drift import Cause, DriftReport
+    from nbgov.core.fingerprint import Fingerprint, Fingerprinter
+    from nbgov.core.lineage import ApprovalSummary, Lineage, LineageEdge
+    from nbgov.core.promotion import Promotion
     from nbgov.errors import (
         ApprovalNeeded,
         BackendFailed,
@@ -38,6 +51,9 @@ if TYPE_CHECKING:
         NbgovError,
         RequestInvalid,
     )
+    from nbgov.lineage.files import files_digest
+    from nbgov.lineage.page import lineage_page
+    from nbgov.lineage.tracing import trace
     from nbgov.model import (
         Approval,
         ApprovalState,
@@ -45,6 +61,8 @@ if TYPE_CHECKING:
         DatasetVersion,
         Decision,
         Delivery,
+        DriftTerms,
+        ModelVersion,
         Principal,
         Record,
         Request,
@@ -57,15 +75,21 @@ if TYPE_CHECKING:
     )
     from nbgov.notebook.magic import load_ipython_extension, unload_ipython_extension
     from nbgov.pii import Findings, detect, mask
-    from nbgov.session import Session, connect, lookup
+    from nbgov.promotion import judge, promotions
+    from nbgov.retraining import compare
+    from nbgov.session import Session, connect
+    from nbgov.session.marks import lookup
+    from nbgov.tables import fingerprint
 
 __all__ = [
-    "Approval", "ApprovalNeeded", "ApprovalState", "BackendFailed", "Catalog", "Cause",
-    "ConfigInvalid", "DatasetVersion", "Decision", "Delivery", "Denied", "DriftReport",
-    "Findings", "IdentityFailed", "IntegrityFailed", "NbgovError", "Principal", "Record", "Request",
-    "RequestInvalid", "Result", "Run", "RunInput", "Session", "Statement", "Summary", "Verdict",
-    "__version__", "compare", "connect", "detect", "load_ipython_extension", "lookup", "mask",
-    "unload_ipython_extension",
+    "Approval", "ApprovalNeeded", "ApprovalState", "ApprovalSummary", "BackendFailed",
+    "Catalog", "Cause", "ConfigInvalid", "DatasetVersion", "Decision", "Delivery", "Denied",
+    "DriftReport", "DriftTerms", "Findings", "Fingerprint", "Fingerprinter", "IdentityFailed",
+    "IntegrityFailed", "Lineage", "LineageEdge", "ModelVersion", "NbgovError", "Principal",
+    "Promotion", "Record", "Request", "RequestInvalid", "Result", "Run", "RunInput", "Session",
+    "Statement", "Summary", "Verdict", "__version__", "compare", "connect", "detect",
+    "files_digest", "fingerprint", "judge", "lineage_page", "load_ipython_extension", "lookup",
+    "mask", "promotions", "trace", "unload_ipython_extension",
 ]  # fmt: skip
 
 

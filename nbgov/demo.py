@@ -28,8 +28,9 @@ from nbgov.notebook.render import (
     audit_facts,
     facts_text,
     preview_text,
-    report_text,
 )
+from nbgov.retraining import compare
+from nbgov.retraining.telling import report_text
 from nbgov.session import Session, connect
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def tell(folder: Path) -> None:
             winter = train(ada, first=1, last=2)
             step(6, "Retrain on June and July, and ask what is different")
             summer = train(ada, first=6, last=7)
-            click.echo(report_text(ada.drift(winter, summer)))
+            click.echo(report_text(compare(winter, summer, config=ada)))
         step(7, "Verify the audit log")
         click.echo(facts_text("The audit log verifies.", audit_facts(ada.verify_audit())))
     step(8, "Where to look")

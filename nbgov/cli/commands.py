@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import metadata
 from typing import Any, TypeVar
 
 import click
@@ -10,12 +12,28 @@ import click
 from nbgov.errors import ApprovalNeeded, NbgovError
 
 F = TypeVar("F", bound=Callable[..., Any])
+GROUP = "nbgov.commands"
 EXIT_PENDING = 3
 EXIT_INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """A group that shows nbgov's errors without a stack."""
+    """A group that shows nbgov's errors without a stack, and has commands of other packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of our own commands and of those that the entry points name."""
+        return sorted({*super().list_commands(ctx), *points()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command; one of another package is imported when it is asked for."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in points():
+            return own
+        try:
+            loaded = points()[cmd_name].load()
+        except ImportError:
+            return None  # A broken plugin costs its own command and no other.
+        return loaded if isinstance(loaded, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours ends the process with its own text and exit code."""
@@ -30,6 +48,12 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted. The statement was cancelled.", err=True)
             ctx.exit(EXIT_INTERRUPTED)
+
+
+@cache
+def points() -> Mapping[str, metadata.EntryPoint]:
+    """The commands that installed packages add, by name; finding them reads many files."""
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

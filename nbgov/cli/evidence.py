@@ -1,4 +1,4 @@
-"""``nbgov audit``, ``nbgov drift``, ``nbgov schema`` and ``nbgov demo``: what a person checks."""
+"""``nbgov audit``, ``nbgov schema`` and ``nbgov demo``: what a person checks."""
 
 from __future__ import annotations
 
@@ -35,19 +35,6 @@ def verify(session: Session) -> None:
     from nbgov.notebook.render import audit_facts, facts_text
 
     click.echo(facts_text("The audit log verifies.", audit_facts(session.verify_audit())))
-
-
-@main.command()
-@click.argument("baseline", metavar="RUN_A")
-@click.argument("current", metavar="RUN_B")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-@with_session
-def drift(session: Session, baseline: str, current: str, *, as_json: bool) -> None:
-    """Say whether two MLflow runs had the same data, and what changed, ranked."""
-    from nbgov.notebook.render import report_text
-
-    report = session.drift(baseline, current)
-    click.echo(json.dumps(report.to_dict()) if as_json else report_text(report))
 
 
 @main.command()

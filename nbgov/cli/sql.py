@@ -164,4 +164,5 @@ def describe(result: Result) -> str:
         parts.append("cut by the row limit")
     if summary.masked:
         parts.append(f"{len(summary.masked)} columns masked")
-    return " · ".join([*parts, f"record {summary.record}"])
+    line = " · ".join([*parts, f"record {summary.record}"])
+    return "\n".join([line, *summary.remarks])

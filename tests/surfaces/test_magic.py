@@ -675,21 +675,27 @@ def test_the_audit_log_is_verified_on_demand(notebook):
     assert caught.value.code == "audit-broken"
 
 
-def test_dataset_versions_are_listed(notebook):
-    """``%nbgov datasets`` shows each version once, newest first, and one name on demand."""
+def test_dataset_versions_are_listed_shown_and_compared(notebook):
+    """``%nbgov datasets`` lists names, tells the history of one, shows one version, compares two."""
     for month in (1, 2, 1):
         notebook["month"] = month
         notebook("%govsql --dataset monthly SELECT n FROM flights WHERE month = :month")
-    version = notebook("%govsql SELECT n, month FROM flights").value.attrs["nbgov"]["version"]
-    assert version[:12] in notebook("%nbgov datasets").text
-    text = notebook("%nbgov datasets monthly").text
-    assert version[:12] not in text
-    assert text.endswith("2 rows, 5 columns")
+    version = notebook("%govsql SELECT n, month FROM flights").value.attrs["nbgov"]
+    listed = notebook("%nbgov datasets")
+    assert listed.text == notebook("%nbgov datasets list").text
+    assert version["version"][:8] in listed.text
+    assert listed.outputs[0].data["text/html"].startswith('<div class="nbgov">')
+    assert "other bound" in notebook("%nbgov datasets log monthly").text
+    assert "month: int" in notebook("%nbgov datasets show monthly").text
+    report = notebook(f"%nbgov datasets diff monthly {version['version']}").value
+    assert report.is_same_data is False
+    with pytest.raises(RequestInvalid, match="write datasets list, show REF"):
+        notebook("%nbgov datasets burn monthly")
 
 
 @pytest.mark.parametrize(
     "line",
-    ["nope", "status now", "drift one", "connect --who x", "connect a b c", "audit", "audit 'x"],
+    ["nope", "status now", "drift a b c", "connect --who x", "connect a b c", "audit", "audit 'x"],
 )
 def test_unknown_words_are_answered_with_the_known_ones(notebook, line):
     """A subcommand that does not read is an error that says what there is."""
@@ -705,6 +711,16 @@ def test_a_drift_report_is_shown_as_one(notebook):
     data, _ = notebook.bundle(report)
     assert data["text/plain"] == "Drift of june from january: stable\n  Same data."
     assert "Same data." in data["text/html"]
+
+
+def test_drift_compares_what_is_named(notebook):
+    """``%nbgov drift`` takes two references, or one whose baseline it finds, and returns the report."""
+    for month in (1, 2):
+        notebook["month"] = month
+        notebook("%govsql --dataset monthly SELECT n, month FROM flights WHERE month = :month")
+    report = notebook("%nbgov drift monthly").value
+    assert report.is_same_data is False
+    assert notebook(f"%nbgov drift {report.baseline} {report.current}").value == report
 
 
 # ---------------------------------------------------------------- the extension

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbgov.core.drift import Cause, DriftReport
+from nbgov.core.visible import cut, visible
 from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Vote
 from nbgov.notebook import cells, render
 
@@ -93,21 +93,6 @@ def approval(**more):
     return Approval(**(fields | more))
 
 
-def report(**more):
-    fields = {
-        "baseline": "january",
-        "current": "june",
-        "is_same_data": False,
-        "causes": (
-            Cause("distribution", "train.air_time", "air_time moved: the median rose by 12", 0.31),
-            Cause("params", "max_leaf_nodes", "max_leaf_nodes went from 31 to 63", 1.0),
-        ),
-        "verdict": "Drifted: air_time moved. Also changed: params.",
-        "status": "drifted",
-    }
-    return DriftReport(**(fields | more))
-
-
 # ---------------------------------------------------------------- safety
 
 
@@ -116,7 +101,7 @@ def test_a_preview_is_inert_whatever_it_shows(name, value, mask):
     """No value, column name or mask can add a tag, an attribute or a link to a preview."""
     table = pa.table({name: [value, value]})
     page, text = preview(table, {name: mask} if mask.strip() else {})
-    assert cells.visible(cells.cut(value)) in page.text
+    assert visible(cut(value)) in page.text
     assert all(line.isprintable() for line in text.split("\n"))
 
 
@@ -127,7 +112,7 @@ def test_an_approval_is_inert_whatever_it_shows(sql, who, reason):
     shown = approval(sql=sql, requester=who, votes=(vote,), state=ApprovalState.REFUSED)
     page = Page(render.approval_html(shown))
     assert page.open == []
-    assert cells.visible(sql, keep="\n\t") in page.text
+    assert visible(sql, keep="\n\t") in page.text
 
 
 @given(title=hostile, label=hostile, fact=hostile)
@@ -135,32 +120,7 @@ def test_facts_are_inert_whatever_they_show(title, label, fact):
     """No label or fact can add a tag, an attribute or a link."""
     page = Page(render.facts_html(title, [(label, fact)]))
     assert page.open == []
-    assert cells.visible(fact) in page.text
-
-
-@given(name=hostile, sentence=hostile)
-def test_a_drift_report_is_inert_whatever_it_shows(name, sentence):
-    """No run, subject or sentence can add a tag, an attribute or a link."""
-    shown = report(baseline=name, verdict=sentence, causes=(Cause("params", name, sentence, 1.0),))
-    page = Page(render.report_html(shown))
-    assert page.open == []
-    assert cells.visible(sentence) in page.text
-    assert len(render.report_text(shown).split("\n")) == 3
-
-
-@given(st.text())
-def test_visible_leaves_nothing_unseen(text):
-    """Every character of the visible form prints, and plain text is not touched."""
-    shown = cells.visible(text)
-    assert shown.isprintable()
-    assert not cells.INVISIBLE.search(shown)
-    assert cells.visible(shown) == shown
-
-
-@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\u00ad", "\ufe0f", "\u3164"])
-def test_hidden_characters_get_a_sign(hidden):
-    """Direction marks, zero-width characters and fillers are shown by their code point."""
-    assert cells.visible(f"a{hidden}b") == f"a⟨U+{ord(hidden):04X}⟩b"
+    assert visible(fact) in page.text
 
 
 @given(sql=st.text())
@@ -317,34 +277,3 @@ def test_a_statement_is_never_cut():
     sql = "SELECT 1 -- " + "x" * 50_000 + " end"
     assert sql in Page(render.approval_html(approval(sql=sql))).text
     assert sql in render.approval_text(approval(sql=sql))
-
-
-# ---------------------------------------------------------------- drift
-
-
-def test_a_drift_report_reads_as_verdict_then_causes():
-    """The verdict comes first, then every cause in order, with shares of rows for data only."""
-    assert render.report_text(report()) == (
-        "Drift of june from january: drifted\n"
-        "  Drifted: air_time moved. Also changed: params.\n"
-        "  distribution  train.air_time  31%  air_time moved: the median rose by 12\n"
-        "  params        max_leaf_nodes       max_leaf_nodes went from 31 to 63"
-    )
-    words = Page(render.report_html(report())).words
-    assert words.index("31%") < words.index("max_leaf_nodes")
-
-
-def test_causes_beyond_the_limit_are_counted():
-    """A report with very many causes says how many it leaves out."""
-    causes = tuple(Cause("packages", f"p{i}", "changed", 1.0) for i in range(43))
-    assert render.report_text(report(causes=causes)).endswith("… 3 more causes")
-    assert "… 3 more causes" in Page(render.report_html(report(causes=causes))).text
-
-
-def test_a_report_without_causes_is_its_verdict():
-    """Two equal runs are reported in two lines."""
-    same = report(causes=(), verdict="Same data.", status="stable", is_same_data=True)
-    assert render.report_text(same) == "Drift of june from january: stable\n  Same data."
-    assert Page(render.report_html(same)).text.split() == (
-        "Drift of june from january stable Same data.".split()
-    )
