@@ -1,33 +1,28 @@
-"""Binds a governed read to a run, once, and keeps the run's page up to date.
+"""Binds a governed read to a run, once.
 
-MLflow has no hook for the end of a run. So a page that was written while its run was still open is
-remembered, and written again at the next chance: after the autologged training, after the notebook
-cell, at the next run or read, or when the process ends. Writing it twice gives the same page.
+An input is logged with MLflow's own client, and tried again when writers race. What cannot reach
+the tracking store is kept on disk, see :mod:`mlflow_plugin.spool`: a training goes on.
 Cases: ``tests/surfaces/test_mlflow.py``.
 """
 
 from __future__ import annotations
 
-import atexit
-import csv
-import io
-import json
 import logging
-import sys
 import threading
 import time
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient, get_tracking_uri
-from mlflow.entities import Metric, RunTag
 
-from mlflow_plugin.inputs import INPUTS_MAX, TAG_MAX, TIERS, encode, governed_inputs, rank
-from mlflow_plugin.note import NOTE_TAG, note
-from mlflow_plugin.page import html_page
-from mlflow_plugin.text import fitted
-from mlflow_plugin.verdict import FOLDER, RECORD, TABLE, captured, input_tags, judge, record_of
+import nbgov
+from mlflow_plugin import spool, unfinished
+from mlflow_plugin.captured import Facts, captured, live
+from mlflow_plugin.inputs import INPUTS_MAX, TIERS, encode, governed_inputs, rank
+from mlflow_plugin.pages import mark, write
+from mlflow_plugin.spool import Binding
+from mlflow_plugin.training import Foreign
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -35,58 +30,87 @@ if TYPE_CHECKING:
 
     from mlflow_plugin.inputs import GovernedInput
     from mlflow_plugin.marks import Lookup
-    from nbgov import DatasetVersion, Delivery
 
 logger = logging.getLogger(__name__)
-ATTEMPTS_MAX = 5
-UNFINISHED_MAX = 50
-RACES = ("UNIQUE constraint", "duplicate key", "Duplicate entry")
-
+ATTEMPTS_MAX = 12
+RACES = ("UNIQUE constraint", "duplicate key", "Duplicate entry", "database is locked")
+REFUSALS = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"})
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 LOCKS = tuple(threading.Lock() for _ in range(64))
 
-unfinished: dict[tuple[str, str], Lookup] = {}
-held: defaultdict[tuple[str, str], list[Binding]] = defaultdict(list)
-watching = threading.Event()
-
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """A read that belongs to a run.
+class Work:
+    """What is to be written on a run.
 
     Attributes:
-        run_id: The run.
-        version, delivery: What was read, and by whom.
-        context: What for: ``training``, ``validation``, ``read``.
-        tier: How we know; one of :data:`mlflow_plugin.inputs.TIERS`.
+        bindings: Reads that belong to it.
+        foreign: What it was fitted on that nbgov did not deliver.
+        is_page_due: Whether the page is written now; if not, the run is remembered.
     """
 
-    run_id: str
-    version: DatasetVersion
-    delivery: Delivery
-    context: str
-    tier: str
+    bindings: tuple[Binding, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+    is_page_due: bool = True
 
 
-def bind(binding: Binding, lookup: Lookup) -> None:
-    """Make a governed read an input of a run and show it on the run's page.
+def bind(run_id: str, work: Work, lookup: Lookup, *, uri: str = "") -> None:
+    """Make governed reads inputs of a run, and show them on the run's page.
 
     Idempotent: a version is an input once. A stronger tier replaces the label of a weaker one; an
-    explicit binding always writes the page again.
+    explicit binding always writes the page again. What the tracking store does not take now is
+    kept for ``nbgov mlflow sync``.
 
     Args:
-        binding: What belongs to what.
+        run_id: The run.
+        work: What belongs to it.
         lookup: Finds the versions of the run and of its baseline.
+        uri: The tracking store; the one that MLflow is set to by default.
+
+    Raises:
+        NbgovError: There is no such run, or what was not taken cannot be kept either.
     """
-    uri = get_tracking_uri()
-    client = MlflowClient(uri)
-    with lock_of(binding.run_id):
-        run = attach(client, binding)
-        if run is None:
-            return
-        write(client, run, relabelled(governed_inputs(run), binding), lookup)
-    if run.info.status not in ENDED:
-        remember(uri, binding.run_id, lookup)
+    store, since = uri or str(get_tracking_uri()), time.monotonic()
+    try:
+        spool.reach(store)
+        with lock_of(run_id):
+            is_finished = write_down(MlflowClient(store), run_id, work, lookup)
+        if not is_finished:
+            unfinished.remember(store, run_id, lookup)
+    except Exception as error:
+        if is_refusal(error):
+            raise
+        spool.shun(store, since)
+        if not spool.keep(store, run_id, work.bindings, facts_of(store, run_id, work)):
+            raise
+        logger.warning(
+            "nbgov: MLflow did not take the inputs of run %s (%s); they are kept for"
+            " `nbgov mlflow sync`",
+            run_id,
+            type(error).__name__,
+        )
+
+
+def write_down(client: MlflowClient, run_id: str, work: Work, lookup: Lookup) -> bool:
+    """Do the work on a run that can be reached, and say whether its page is complete then."""
+    run = client.get_run(run_id)
+    before = governed_inputs(run)
+    news = [binding for binding in work.bindings if is_new(before, binding)]
+    for binding in news:
+        run = attach(client, run, binding)
+    is_open = run.info.status not in ENDED
+    if is_open or news or work.foreign:
+        facts = captured(client, run, is_live=True)
+        facts.add_foreign(work.foreign)
+        for binding in work.bindings:
+            facts.add_labels(binding.version.version_id, binding.labels)
+    if news or work.foreign:
+        inputs = relabelled(governed_inputs(run), news)
+        if work.is_page_due:
+            write(client, run, inputs, lookup)
+        else:
+            mark(client, run, inputs, ungoverned=[one.words for one in facts.foreign])
+    return work.is_page_due and not is_open
 
 
 def lock_of(run_id: str) -> threading.Lock:
@@ -94,50 +118,55 @@ def lock_of(run_id: str) -> threading.Lock:
     return LOCKS[hash(run_id) % len(LOCKS)]
 
 
-def hold(binding: Binding, lookup: Lookup) -> None:
-    """Bind a read when its run is over, unless a training binds it before.
-
-    MLflow keeps the first word about an input for ever. Where autolog is on, the word that follows
-    a read in a run is most often "training", and "read" would stand in its way.
-    """
-    key = (get_tracking_uri(), binding.run_id)
-    waiting = held[key]
-    is_new = all(one.version.version_id != binding.version.version_id for one in waiting)
-    if is_new and len(waiting) < INPUTS_MAX:
-        waiting.append(binding)
-    remember(*key, lookup)
+def is_refusal(error: Exception) -> bool:
+    """Whether trying again later is of no use."""
+    code = getattr(error, "error_code", "")
+    return isinstance(error, nbgov.NbgovError) or code in REFUSALS
 
 
-def attach(client: MlflowClient, binding: Binding) -> MlflowRun | None:
-    """Log the input if its run lacks it.
+def facts_of(uri: str, run_id: str, work: Work) -> Facts:
+    """What this process knows of a run that it cannot ask for."""
+    facts = live(uri, run_id)
+    facts.add_foreign(work.foreign)
+    for binding in work.bindings:
+        facts.add_labels(binding.version.version_id, binding.labels)
+    return facts
 
-    Returns:
-        The run as it is then, or ``None`` if the binding says nothing new.
-    """
-    run = client.get_run(binding.run_id)
-    present = governed_inputs(run)
+
+def is_new(present: tuple[GovernedInput, ...], binding: Binding) -> bool:
+    """Whether a binding says more than a run's inputs do already."""
     for known in present:
         if known.version_id == binding.version.version_id:
             is_stronger = TIERS.index(binding.tier) > TIERS.index(known.bound_via)
-            return run if is_stronger or binding.tier == "explicit" else None
-    if binding.tier == "in_run" and len(present) >= INPUTS_MAX:
-        logger.warning("nbgov: run %s has %d inputs; not one more", binding.run_id, INPUTS_MAX)
-        return None
-    entry = encode(binding.version, binding.delivery, binding.context, binding.tier)
-    log_input(client, binding.run_id, entry)
-    return client.get_run(binding.run_id)
+            return is_stronger or binding.tier == "explicit"
+    if binding.tier in {"in_run", "session"} and len(present) >= INPUTS_MAX:
+        logger.warning("nbgov: a run has %d inputs; not one more", INPUTS_MAX)
+        return False
+    return True
 
 
-def relabelled(inputs: tuple[GovernedInput, ...], binding: Binding) -> tuple[GovernedInput, ...]:
-    """The inputs with a binding's label, where it is at least as strong as what stands there."""
-    changed = (
-        replace(one, context=binding.context, bound_via=binding.tier)
-        if one.version_id == binding.version.version_id
-        and TIERS.index(binding.tier) >= TIERS.index(one.bound_via)
-        else one
-        for one in inputs
+def attach(client: MlflowClient, run: MlflowRun, binding: Binding) -> MlflowRun:
+    """Log an input if its run lacks it, and return the run as it is then."""
+    held = {one.version_id for one in governed_inputs(run)}
+    if binding.version.version_id in held:
+        return run
+    entry = encode(
+        binding.version, binding.delivery, binding.context, binding.tier, labels=binding.labels
     )
-    return tuple(sorted(changed, key=rank))
+    log_input(client, run.info.run_id, entry)
+    return client.get_run(run.info.run_id)
+
+
+def relabelled(
+    inputs: tuple[GovernedInput, ...], bindings: Sequence[Binding]
+) -> tuple[GovernedInput, ...]:
+    """The inputs with the label of each binding that is at least as strong as what stands there."""
+    found = {one.version_id: one for one in inputs}
+    for binding in bindings:
+        one = found.get(binding.version.version_id)
+        if one is not None and TIERS.index(binding.tier) >= TIERS.index(one.bound_via):
+            found[one.version_id] = replace(one, context=binding.context, bound_via=binding.tier)
+    return tuple(sorted(found.values(), key=rank))
 
 
 def log_input(client: MlflowClient, run_id: str, entry: DatasetInput) -> None:
@@ -153,132 +182,3 @@ def log_input(client: MlflowClient, run_id: str, entry: DatasetInput) -> None:
             if attempt + 1 == ATTEMPTS_MAX or not any(race in str(error) for race in RACES):
                 raise
     return None
-
-
-# ---------------------------------------------------------------- the page
-
-
-def write(
-    client: MlflowClient, run: MlflowRun, inputs: tuple[GovernedInput, ...], lookup: Lookup
-) -> None:
-    """Write everything that a run's page shows of its governed inputs.
-
-    The labels go first: should the rest fail, they are what cannot be worked out again.
-    """
-    log_changes(client, run, tags=input_tags(inputs))
-    seen = captured(client, run, is_live=True)
-    verdict = judge(client, run, inputs, seen, lookup)
-    record = record_of(run, inputs, verdict, seen)
-    run_id = run.info.run_id
-    client.log_text(run_id, json.dumps(record, indent=1, sort_keys=True), RECORD)
-    text = note(record, run.data.tags.get(NOTE_TAG, ""))
-    metrics = verdict.metrics(run.data.metrics)
-    log_changes(client, run, tags=verdict.tags() | {NOTE_TAG: text}, metrics=metrics)
-    client.log_text(run_id, html_page(record), f"{FOLDER}/lineage.html")
-    if verdict.status == "drifted" or seen["has_table"]:
-        client.log_text(run_id, drift_csv(record), TABLE)
-
-
-def log_changes(
-    client: MlflowClient,
-    run: MlflowRun,
-    *,
-    tags: dict[str, str],
-    metrics: dict[str, float] | None = None,
-) -> None:
-    """Log the tags and metrics that the run does not have yet, in one request.
-
-    A metric that is logged again would grow a history, and of two values with one time MLflow takes
-    the larger for the latest. A tag above the limit is cut here, visibly: MLflow cuts in silence.
-    """
-    held = run.data
-    new_tags = {k: fitted(v, TAG_MAX) for k, v in tags.items() if held.tags.get(k, "") != v}
-    new_metrics = {k: v for k, v in (metrics or {}).items() if held.metrics.get(k) != v}
-    if new_tags or new_metrics:
-        at = time.time_ns() // 1_000_000
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(key, value, at, 0) for key, value in new_metrics.items()],
-            tags=[RunTag(key, value) for key, value in new_tags.items()],
-        )
-
-
-def drift_csv(record: dict[str, Any]) -> str:
-    """The ranked causes as CSV, for MLflow's table view."""
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(["rank", "kind", "subject", "effect", "sentence"])
-    for place, cause in enumerate(record["verdict"]["causes"], start=1):
-        cells = [cause["kind"], cause["subject"], f"{cause['effect']:.4g}", cause["sentence"]]
-        rows.writerow([place, *map(harmless, cells)])
-    return out.getvalue()
-
-
-def harmless(cell: str) -> str:
-    """A cell that a spreadsheet does not run."""
-    # Security: a column named `=HYPERLINK(...)` would be a formula in the reader's spreadsheet.
-    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
-
-
-# ---------------------------------------------------------------- runs that were still open
-
-
-def remember(uri: str, run_id: str, lookup: Lookup) -> None:
-    """Write a run's page again when the run is over."""
-    unfinished[uri, run_id] = lookup
-    for oldest in list(unfinished)[:-UNFINISHED_MAX]:
-        rewrite(*oldest, is_over=True)
-    if not watching.is_set():
-        watching.set()
-        atexit.register(sweep, is_over=True)
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython is not None else None
-        if shell is not None:
-            shell.events.register("post_run_cell", lambda *_: sweep())
-
-
-def sweep(*, is_over: bool = False) -> None:
-    """Write the pages of remembered runs that have ended meanwhile. Never raises.
-
-    Args:
-        is_over: Take every run as ended, since the process ends.
-    """
-    for uri, run_id in list(unfinished):
-        rewrite(uri, run_id, is_over=is_over)
-
-
-def refresh(run_id: str) -> None:
-    """Write a remembered run's page now, whether the run has ended or not. Never raises."""
-    rewrite(get_tracking_uri(), run_id, is_wanted=True)
-
-
-def rewrite(uri: str, run_id: str, *, is_over: bool = False, is_wanted: bool = False) -> None:
-    """Write a remembered run's page if the run is over, or if that is wanted. Never raises.
-
-    Args:
-        uri: The tracking store.
-        run_id: The run.
-        is_over: Take the run as ended, whatever its status.
-        is_wanted: Write the page of an open run too.
-    """
-    key = (uri, run_id)
-    try:
-        client = MlflowClient(uri)
-        with lock_of(run_id):
-            if key not in unfinished:
-                return
-            run = client.get_run(run_id)
-            lookup = unfinished[key]
-            if is_over or run.info.status in ENDED:
-                del unfinished[key]
-                for binding in held.pop(key, ()):
-                    run = attach(client, binding) or run
-            elif not is_wanted:
-                return
-            write(client, run, governed_inputs(run), lookup)
-    except Exception as error:  # noqa: BLE001 - nobody waits for this page; the run itself is fine
-        unfinished.pop(key, None)
-        held.pop(key, None)
-        logger.warning(
-            "nbgov: the page of run %s was not updated (%s)", run_id, type(error).__name__
-        )

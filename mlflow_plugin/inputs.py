@@ -8,8 +8,10 @@ module knows both places and nothing about drift or pages.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import DatasetInput, InputTag
@@ -46,6 +48,7 @@ class GovernedInput:
         bound_via: One of :data:`TIERS`: how sure the link is.
         read: The input's tags: who read it, when, and under which record.
         facts: The dataset's source, see :func:`mlflow_plugin.source.facts`.
+        labels: Columns that the run learned to predict, as far as the input's tags tell.
     """
 
     name: str
@@ -54,6 +57,15 @@ class GovernedInput:
     bound_via: str
     read: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    @property
+    def read_at(self) -> datetime | None:
+        """When it was read, if the tags tell."""
+        with suppress(ValueError):
+            at = datetime.fromisoformat(self.read.get("nbgov.at", ""))
+            return at if at.tzinfo is not None else None
+        return None
 
     @property
     def title(self) -> str:
@@ -98,8 +110,25 @@ def decode(entry: DatasetInput, labels: str) -> GovernedInput | None:
     name = entry.dataset.name.removesuffix(f"@v{version_id[:8]}")
     tier = tags.get("nbgov.bound_via")
     first = (tags.get(CONTEXT_TAG, "read"), tier if tier in TIERS else "explicit")
-    context, via = label(labels, f"{name}@v{version_id[:8]}") or first
-    return GovernedInput(name, version_id, context, via, tags, checked(facts))
+    # Security: a tag can be rewritten; it raises what the input itself says, and never lowers it.
+    said = label(labels, f"{name}@v{version_id[:8]}")
+    is_raised = said is not None and TIERS.index(said[1]) >= TIERS.index(first[1])
+    context, via = said if said is not None and is_raised else first
+    taught = label_names(tags.get("nbgov.labels", ""))
+    return GovernedInput(name, version_id, context, via, tags, checked(facts), taught)
+
+
+def label_names(text: str) -> tuple[str, ...]:
+    """The names in a tag of labels; empty for what is no list of names.
+
+    >>> label_names('["delay"]'), label_names("delay")
+    (('delay',), ())
+    """
+    with suppress(ValueError):
+        names = json.loads(text)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
 
 
 def checked(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +167,14 @@ def label_tag(inputs: tuple[GovernedInput, ...]) -> str:
     return ", ".join(labels)
 
 
-def encode(version: DatasetVersion, delivery: Delivery, context: str, tier: str) -> DatasetInput:
+def encode(
+    version: DatasetVersion,
+    delivery: Delivery,
+    context: str,
+    tier: str,
+    *,
+    labels: Sequence[str] = (),
+) -> DatasetInput:
     """A dataset input: facts of the version in the dataset, facts of the read in its tags."""
     tags = {
         CONTEXT_TAG: context,
@@ -149,6 +185,9 @@ def encode(version: DatasetVersion, delivery: Delivery, context: str, tier: str)
         "nbgov.at": delivery.at.isoformat(timespec="seconds"),
         "nbgov.receipt": delivery.receipt,
     }
+    taught = json.dumps(list(labels), ensure_ascii=False)
+    if labels and len(taught) <= INPUT_TAG_MAX:
+        tags["nbgov.labels"] = taught
     dataset = GovernedDataset(version, name=display_name(version))
     return DatasetInput(
         dataset._to_mlflow_entity(),  # noqa: SLF001 - how MLflow's own integrations log an input

@@ -5,12 +5,13 @@ Cases: ``tests/surfaces/test_mlflow.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbgov import DatasetVersion, Delivery, RequestInvalid
 
-Lookup = Callable[[Mapping[str, str]], tuple[DatasetVersion, Delivery] | None]
+Pair = tuple[DatasetVersion, Delivery]
+Lookup = Callable[[Mapping[str, str]], Pair | None]
 
 
 def mark_of(data: Any) -> Mapping[str, str]:
@@ -38,13 +39,3 @@ def found(mark: Mapping[str, str], lookup: Lookup) -> tuple[DatasetVersion, Deli
             next_step="Pass the frame or the result that the session delivered.",
         )
     return pair
-
-
-def distinct_marks(values: Sequence[Any]) -> Iterator[Mapping[str, str]]:
-    """The distinct marks of governed frames among a call's values, in order."""
-    seen: set[str] = set()
-    for value in values:
-        mark = mark_of(value) if hasattr(value, "attrs") else {}
-        if mark and mark.get("version", "") not in seen:
-            seen.add(mark.get("version", ""))
-            yield mark

@@ -9,26 +9,38 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
+import nbgov
+from mlflow_plugin.inputs import GovernedInput
 from mlflow_plugin.text import fitted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
 
 NOTE_TAG = "mlflow.note.content"
 NOTE_MAX = 8_000  # MLflow cuts longer ones without a word.
 BLOCK_MAX = 6_000
 CELL_MAX = 120
+UNGOVERNED = "ungoverned input"
 SENTENCE_MAX = 400
 BEGIN, END = "<!-- nbgov:begin -->", "<!-- nbgov:end -->"
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#|~!])")
-LINKING = re.compile(r"(?<=[a-z]):(?=//)|(?<=www)\.", re.IGNORECASE)
+LINKING = re.compile(r"(?<=[a-z]):(?=//)|(?<=www)\.|@", re.IGNORECASE)
 
 
-def note(record: Mapping[str, Any], present: str) -> str:
+def note(
+    lineage: nbgov.Lineage,
+    inputs: tuple[GovernedInput, ...],
+    baseline: MlflowRun | None,
+    present: str,
+) -> str:
     """A run's note with nbgov's block brought up to date.
 
     Args:
-        record: The run's record, see :func:`mlflow_plugin.verdict.record_of`.
+        lineage: The run's lineage, with its report.
+        inputs: The run's governed inputs, as MLflow has them.
+        baseline: The run that was compared with.
         present: The note as it stands; what is not between our markers is kept.
 
     Returns:
@@ -36,7 +48,8 @@ def note(record: Mapping[str, Any], present: str) -> str:
     """
     before, after = around(present)
     room = min(BLOCK_MAX, NOTE_MAX - len(before) - len(after))
-    block = fitting(lines(record), room)
+    rows = [verdict_line(lineage, inputs, baseline), *input_table(inputs)]
+    block = fitting(rows, room)
     return before + block + after if block else present
 
 
@@ -62,42 +75,50 @@ def fitting(rows: list[str], room: int) -> str:
     return ""
 
 
-def lines(record: Mapping[str, Any]) -> list[str]:
-    """The verdict line, then a Markdown table of the inputs."""
-    return [
-        verdict_line(record["verdict"], len(record["inputs"])),
-        "",
-        "| Input | Rows | Used as | Asked by | Masked |",
-        "|---|--:|---|---|---|",
-        *(input_row(one) for one in record["inputs"]),
-    ]
-
-
-def verdict_line(verdict: Mapping[str, Any], inputs: int) -> str:
+def verdict_line(
+    lineage: nbgov.Lineage, inputs: tuple[GovernedInput, ...], baseline: MlflowRun | None
+) -> str:
     """The verdict in words, with a link to the run that it compares with."""
-    head, colon, rest = str(verdict["sentence"]).partition(": ")
-    word, words = (head, rest) if colon else (verdict["status"], head)
-    parts = [f"**{plain(word.upper())}** {plain(words, SENTENCE_MAX)}"]
-    baseline = verdict["baseline"]
+    report = lineage.report
+    assert report is not None
+    head, colon, rest = report.verdict.partition(": ")
+    word, words = (head, rest) if colon else (report.status, head)
+    title = f"**{plain(word.upper())}{':' if word.lower() == UNGOVERNED else ''}**"
+    parts = [f"{title} {plain(words.removesuffix('.'), SENTENCE_MAX)}"]
     if baseline is not None:
-        link = f"#/experiments/{baseline['experiment']}/runs/{baseline['id']}"
-        parts.append(f"compared with [{plain(baseline['name'])}]({link})")
-    parts.append(f"{inputs} governed input{'' if inputs == 1 else 's'}")
+        info = baseline.info
+        page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
+        parts.append(f"compared with [{plain(info.run_name or info.run_id)}]({page})")
+    parts.append(f"{len(inputs)} governed input{'' if len(inputs) == 1 else 's'}")
     return " · ".join(parts)
 
 
-def input_row(one: Mapping[str, Any]) -> str:
+def input_table(inputs: tuple[GovernedInput, ...]) -> list[str]:
+    """A Markdown table of the inputs; empty without any."""
+    if not inputs:
+        return []
+    head = ["", "| Input | Rows | Used as | Asked by | Masked |", "|---|--:|---|---|---|"]
+    return [*head, *map(input_row, inputs)]
+
+
+def input_row(one: GovernedInput) -> str:
     """One governed input as a row of the table."""
-    facts, read = one["facts"], one["read"]
     cells = [
-        f"{one['name']}@v{one['version_id'][:8]}",
-        f"{facts.get('rows', 0):,}",
-        f"{one['context']} via {one['bound_via']}",
-        read.get("nbgov.principal", ""),
-        ", ".join(facts.get("masked", {})) or "nothing",
+        one.title,
+        f"{one.facts.get('rows', 0):,}",
+        usage(one),
+        one.read.get("nbgov.principal", ""),
+        ", ".join(one.facts.get("masked", {})) or "nothing",
     ]
     # MLflow draws no borders and no padding around cells.
     return f"| {' &nbsp; | '.join(map(plain, cells))} |"
+
+
+def usage(one: GovernedInput) -> str:
+    """What an input was used for, and how we know."""
+    if one.bound_via == "session":
+        return "read before, a guess"
+    return f"{one.context} via {one.bound_via}"
 
 
 def plain(text: str, characters_max: int = CELL_MAX) -> str:
@@ -107,6 +128,6 @@ def plain(text: str, characters_max: int = CELL_MAX) -> str:
     'a\\|b \\*c\\*'
     """
     short = fitted(" ".join(text.split()), characters_max)
-    # Security: a table named `[x](https://...)`, or just `https://...`, would be a link.
+    # Security: a table named `[x](https://...)`, `https://...` or `a@b.c` would be a link.
     quoted = html.escape(SPECIAL.sub(r"\\\1", short), quote=False)
     return LINKING.sub(lambda found: f"&#{ord(found[0])};", quoted)

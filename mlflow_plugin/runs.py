@@ -7,15 +7,15 @@ Cases: ``tests/surfaces/test_mlflow.py``.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import nbgov
+from mlflow_plugin.ledger import hear
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow_plugin.marks import Lookup
 
 logger = logging.getLogger(__name__)
+# An alias that nobody set is an invalid parameter to MLflow.
+MISSING_ALIAS = ("INVALID_PARAMETER_VALUE", "models:/")
 CONTEXT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -40,23 +42,79 @@ class MlflowRuns:
     def __init__(self, lookup: Lookup | None = None) -> None:
         self.lookup: Lookup = lookup or nbgov.lookup
 
-    def run(self, run_id: str) -> nbgov.Run:
-        """The run with this id.
+    def run(self, reference: str) -> nbgov.Run:
+        """The run behind an id, ``runs:/ID``, or the run that made a model version.
 
         Raises:
-            RequestInvalid: There is no such run.
+            RequestInvalid: There is no such run, or the model version belongs to none.
             BackendFailed: MLflow did not answer.
+        """
+        with translated(reference):
+            from mlflow import MlflowClient
+
+            from mlflow_plugin.captured import as_run, captured
+            from mlflow_plugin.unfinished import sweep
+
+            sweep()
+            client = MlflowClient()
+            run = client.get_run(run_id_of(client, reference))
+            return as_run(client, run, captured(client, run), self.lookup)
+
+    def model(self, reference: str) -> nbgov.ModelVersion:
+        """The model version behind ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
+
+        Raises:
+            RequestInvalid: There is no such version.
+            BackendFailed: MLflow did not answer, or the model's files cannot be read.
+        """
+        with translated(reference):
+            from mlflow import MlflowClient
+
+            from mlflow_plugin.registry import registered, value_of
+
+            client = MlflowClient()
+            return value_of(client, registered(client, reference))
+
+    def baseline(self, run_id: str, terms: nbgov.DriftTerms) -> str | None:
+        """The id of the run that a run is to be compared with; ``None`` without one.
+
+        Never the run itself. A run that a person named is returned as it was named, whether it can
+        be read or not.
         """
         with translated(run_id):
             from mlflow import MlflowClient
 
-            from mlflow_plugin.binding import sweep
-            from mlflow_plugin.verdict import as_run, captured
+            from mlflow_plugin.captured import captured
+            from mlflow_plugin.inputs import governed_inputs
+            from mlflow_plugin.verdict import baseline_of
 
-            sweep()
             client = MlflowClient()
-            run = client.get_run(run_id)
-            return as_run(run, captured(client, run))
+            run = client.get_run(run_id_of(client, run_id))
+            facts = captured(client, run)
+            return baseline_of(client, run, governed_inputs(run), facts, terms)[0] or None
+
+    def attach(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Put texts on a run's page, by their path below nbgov's own folder there.
+
+        Raises:
+            RequestInvalid: There is no such run, or a path leaves the folder.
+            BackendFailed: MLflow did not take them.
+        """
+        with translated(run_id):
+            from mlflow import MlflowClient
+
+            from mlflow_plugin.captured import FOLDER
+
+            client = MlflowClient()
+            for path, text in files.items():
+                # Security: a name that was made from a dataset's must not reach other artifacts.
+                if not path or PurePosixPath(path).is_absolute() or ".." in path.split("/"):
+                    raise nbgov.RequestInvalid(
+                        "A file of a run's page lies in nbgov's own folder there.",
+                        code="usage",
+                        next_step="Name it by a relative path.",
+                    )
+                client.log_text(run_id, text, f"{FOLDER}/{path}")
 
     def contents(
         self, run_id: str, *, folder: Path, wanted: Callable[[str], bool]
@@ -83,8 +141,11 @@ class MlflowRuns:
                     if text
                 ],
             }
+            from mlflow_plugin.artifacts import no_bars, walk
+
+            paths = list(walk(client, run_id))
         yield from stated.items()
-        for path in artifacts(client, run_id):
+        for path in paths:
             if not wanted(path):
                 yield path, None
                 continue
@@ -106,33 +167,54 @@ class MlflowRuns:
         A write that returns no rows is no input. Never raises, and costs nothing until somebody has
         imported MLflow.
         """
-        if "mlflow" not in sys.modules or not version.columns:
+        if not version.columns:
             return
         try:
-            from mlflow_plugin.autolog import install, is_on
-            from mlflow_plugin.binding import Binding, bind, hold
-
-            install()
-            run = open_run()
-            if run is not None:
-                binding = Binding(run.info.run_id, version, delivery, "read", "in_run")
-                (hold if is_on() else bind)(binding, self.lookup)
+            hear(version, delivery)
+            if "mlflow" in sys.modules:
+                self.read_in_run(version, delivery)
         except Exception as error:  # noqa: BLE001 - a run store that is away must not fail a query
             logger.warning("nbgov: the read was not bound to a run (%s)", type(error).__name__)
 
+    def read_in_run(self, version: nbgov.DatasetVersion, delivery: nbgov.Delivery) -> None:
+        """Bind a result to the run that is open, if one is."""
+        from mlflow_plugin.autolog import install, is_on
+        from mlflow_plugin.binding import Work, bind
+        from mlflow_plugin.spool import Binding
+        from mlflow_plugin.unfinished import hold
+
+        install()
+        run = open_run()
+        if run is None:
+            return
+        binding = Binding(run.info.run_id, version, delivery, "read", "in_run")
+        if is_on():
+            hold(binding, self.lookup)
+        else:
+            bind(binding.run_id, Work((binding,)), self.lookup)
+
     def track(
-        self, delivery: nbgov.Delivery, *, run_id: str | None = None, context: str = "training"
+        self,
+        delivery: nbgov.Delivery,
+        *,
+        run_id: str | None = None,
+        context: str = "training",
+        labels: Sequence[str] = (),
     ) -> str:
         """Bind a delivery to a run, open or finished, and return the run's id.
+
+        A server that is away does not stop a training: the binding is kept for
+        ``nbgov mlflow sync``.
 
         Args:
             delivery: What was read.
             run_id: The run; the one that is open in this process when ``None``.
             context: What the run used it for, such as ``training`` or ``validation``.
+            labels: Columns that the run learns to predict.
 
         Raises:
             RequestInvalid: There is no such run, none is open, or the version is not kept here.
-            BackendFailed: MLflow did not answer.
+            BackendFailed: MLflow did not answer, and the binding cannot be kept either.
         """
         from mlflow_plugin.marks import found
 
@@ -144,36 +226,35 @@ class MlflowRuns:
             )
         mark = {"read": delivery.read_id, "version": delivery.version_id, "name": delivery.name}
         version, _ = found(mark, self.lookup)
-        target = run_id or open_run_id()
+        target = (run_id or open_run_id()).removeprefix("runs:/")
         with translated(target):
-            from mlflow_plugin.binding import Binding, bind
+            from mlflow_plugin.binding import Work, bind
+            from mlflow_plugin.spool import Binding
 
-            bind(Binding(target, version, delivery, context, "explicit"), self.lookup)
+            binding = Binding(target, version, delivery, context, "explicit", tuple(labels))
+            bind(target, Work((binding,)), self.lookup)
         return target
 
 
-def artifacts(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
-    """The paths of a run's artifacts, folders followed down."""
-    with translated(run_id):
-        found = client.list_artifacts(run_id, folder)
-    for each in found:
-        if each.is_dir:
-            yield from artifacts(client, run_id, each.path)
-        else:
-            yield each.path
+def run_id_of(client: MlflowClient, reference: str) -> str:
+    """The id of the run that a reference names.
 
+    Raises:
+        RequestInvalid: It names a model version that belongs to no run.
+    """
+    if not reference.startswith("models:/"):
+        return reference.removeprefix("runs:/").partition("/")[0]
+    from mlflow_plugin.registry import maker, registered
 
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Keep MLflow from drawing a bar for each artifact; this is the only switch that it has."""
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        os.environ.update({} if before is None else {name: before})
+    run_id = maker(client, registered(client, reference))
+    if not run_id:
+        raise nbgov.RequestInvalid(
+            f"{reference} belongs to no run.",
+            code="unknown-run",
+            why="The registry names none, or one that the model's files do not belong to.",
+            next_step="Register the model from the run that made it.",
+        )
+    return run_id
 
 
 def open_run() -> MlflowRun | None:
@@ -207,18 +288,20 @@ def open_run_id() -> str:
 
 
 @contextmanager
-def translated(run_id: str) -> Iterator[None]:
+def translated(reference: str) -> Iterator[None]:
     """Turn what MLflow raises into errors of nbgov, without MLflow's text, which may quote data."""
     try:
         yield
     except nbgov.NbgovError:
         raise
     except Exception as error:
-        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        code = getattr(error, "error_code", "")
+        if code == "RESOURCE_DOES_NOT_EXIST" or (code, reference[:8]) == MISSING_ALIAS:
+            noun = "model version" if reference.startswith("models:/") else "run"
             raise nbgov.RequestInvalid(
-                f"There is no run {run_id!r} in MLflow.",
-                code="unknown-run",
-                next_step="Copy the run's id from its MLflow page, and check MLFLOW_TRACKING_URI.",
+                f"There is no {noun} {reference!r} in MLflow.",
+                code=f"unknown-{noun.partition(' ')[0]}",
+                next_step=f"Copy it from the {noun}'s MLflow page, and check MLFLOW_TRACKING_URI.",
             ) from error
         raise nbgov.BackendFailed(
             "MLflow did not do its part.",

@@ -104,7 +104,7 @@ def test_a_run_that_does_not_exist_is_an_error(folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("nbgov")), "--config", str(folder)]
     tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     asked = subprocess.run(
-        [*command, "--as", "ada@acme.test", "drift", "a", "b"],
+        [*command, "--as", "ada@acme.test", "drift", "runs:/a", "runs:/b"],
         capture_output=True,
         text=True,
         env=os.environ | tracking,

@@ -2,39 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
+import io
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import mlflow
 import mlflow.sklearn
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
+from mlflow.exceptions import MlflowException
 from mlflow.utils.autologging_utils.events import AutologgingEventLogger
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import nbgov
-from mlflow_plugin import autolog, binding, environment, note, page
+from mlflow_plugin import (
+    autolog,
+    captured,
+    commands,
+    environment,
+    importance,
+    note,
+    pages,
+    spool,
+    unfinished,
+)
+from mlflow_plugin.binding import Work, bind, lock_of
 from mlflow_plugin.context import GovernedContext
-from mlflow_plugin.dataset import GovernedDataset
+from mlflow_plugin.dataset import GovernedDataset, display_name
 from mlflow_plugin.headers import GovernedHeaders
-from mlflow_plugin.inputs import INPUTS_MAX, encode, governed_inputs, label_tag
+from mlflow_plugin.inputs import (
+    INPUTS_MAX,
+    GovernedInput,
+    decode,
+    encode,
+    governed_inputs,
+    label_tag,
+)
+from mlflow_plugin.ledger import LEDGER, RECALLED
 from mlflow_plugin.runs import MlflowRuns
+from mlflow_plugin.spool import Binding
 from nbgov.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +118,10 @@ def experiment(tmp_path, tracking):
     mlflow.set_experiment(experiment_id=made)
     yield made
     assert mlflow.active_run() is None
-    binding.unfinished.clear()
+    unfinished.unfinished.clear()
+    unfinished.held.clear()
+    LEDGER.clear()
+    RECALLED.clear()
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # Where MLflow keeps the choice for subprocesses.
 
 
@@ -215,7 +249,7 @@ def test_the_page_of_an_autologged_run_has_its_parameters_and_metrics(ada, clien
     """The record of an autologged run holds the parameters and metrics logged around the fit."""
     frame = season(ada)
     LinearRegression(positive=True).fit(frame[["distance"]], frame["delay"])
-    held = record(client, mlflow.last_active_run().info.run_id)
+    held = record(client, mlflow.last_active_run().info.run_id)["run"]
     assert held["params"]["positive"] == "True"
     assert "training_score" in held["metrics"]
 
@@ -280,7 +314,7 @@ def test_a_finished_run_can_be_tracked(client, experiment):
         pass
     assert kept(one).track(delivery(one), run_id=run.info.run_id) == run.info.run_id
     assert only_input(client, run.info.run_id).bound_via == "explicit"
-    assert record(client, run.info.run_id)["environment"] == {}
+    assert record(client, run.info.run_id)["run"]["environment"] == {}
 
 
 def test_tracking_without_a_run_starts_none(client, experiment):
@@ -321,8 +355,8 @@ def test_a_run_does_not_collect_reads_without_end(client, experiment):
     many = [version(seed=f"{n:02x}", name=f"d{n}") for n in range(INPUTS_MAX + 1)]
     entries = [encode(one, delivery(one), "read", "in_run") for one in many[:-1]]
     client.log_inputs(run_id, entries)
-    last = binding.Binding(run_id, many[-1], delivery(many[-1]), "read", "in_run")
-    binding.bind(last, kept(*many).lookup)
+    last = Binding(run_id, many[-1], delivery(many[-1]), "read", "in_run")
+    bind(run_id, Work((last,)), kept(*many).lookup)
     assert len(governed_inputs(client.get_run(run_id))) == INPUTS_MAX
 
 
@@ -395,10 +429,17 @@ def test_an_input_is_read_back_as_it_was_written(one):
     assert all(len(tag.value) <= 500 for tag in entry.tags)
 
 
+@pytest.mark.parametrize(("tier", "kept"), [("session", "autolog"), ("explicit", "explicit")])
+def test_a_tag_raises_a_label_and_never_lowers_it(tier, kept):
+    """Whoever rewrites the run's tag cannot turn what was trained on into a mere read."""
+    one = version()
+    entry = encode(one, delivery(one), "training", "autolog")
+    found = decode(entry, f"{display_name(one)} validation via {tier}")
+    assert found.bound_via == kept
+
+
 def test_the_label_of_many_inputs_fits_into_a_tag():
     """The tag that lists the inputs drops the last ones rather than be cut by MLflow."""
-    from mlflow_plugin.inputs import GovernedInput
-
     many = tuple(GovernedInput("n" * 400, f"{n:032x}", "read", "in_run") for n in range(50))
     assert len(label_tag(many)) <= 8_000
     assert label_tag(many).endswith("read via in_run")
@@ -446,7 +487,7 @@ def test_eight_threads_on_one_run_lose_nothing(client, experiment):
     for worker in workers:
         worker.join()
     assert len(governed_inputs(client.get_run(run_id))) == 8
-    assert len(record(client, run_id)["inputs"]) == 8
+    assert len(record(client, run_id)["run"]["inputs"]) == 8
 
 
 def test_binding_twice_changes_nothing(client):
@@ -473,7 +514,7 @@ def trained(session, *, first, last, **params):
     with mlflow.start_run() as run:
         session.track(season(session, first, last))
         mlflow.log_params(params)
-    binding.sweep()
+    unfinished.sweep()
     return run.info.run_id
 
 
@@ -566,10 +607,10 @@ def test_a_page_is_written_again_when_its_run_is_over(client):
     with mlflow.start_run() as run:
         store.track(delivery(one))
         mlflow.log_param("late", "yes")
-    assert "late" not in record(client, run.info.run_id)["params"]
-    binding.sweep()
-    assert record(client, run.info.run_id)["params"] == {"late": "yes"}
-    assert run.info.run_id not in {run_id for _, run_id in binding.unfinished}
+    assert "late" not in record(client, run.info.run_id)["run"]["params"]
+    unfinished.sweep()
+    assert record(client, run.info.run_id)["run"]["params"] == {"late": "yes"}
+    assert run.info.run_id not in {run_id for _, run_id in unfinished.unfinished}
 
 
 @pytest.fixture
@@ -577,10 +618,10 @@ def shell():
     from IPython.core.interactiveshell import InteractiveShell
 
     InteractiveShell.clear_instance()
-    binding.watching.clear()
+    unfinished.watching.clear()
     yield InteractiveShell.instance()
     InteractiveShell.clear_instance()
-    binding.watching.clear()
+    unfinished.watching.clear()
 
 
 def test_a_page_is_written_again_when_its_cell_is_over(client, shell):
@@ -593,7 +634,7 @@ def test_a_page_is_written_again_when_its_cell_is_over(client, shell):
         mlflow.log_param("late", "secret-in-a-cell")
     """
     shell.run_cell(textwrap.dedent(cell), store_history=True).raise_error()
-    held = record(client, shell.user_ns["run"].info.run_id)
+    held = record(client, shell.user_ns["run"].info.run_id)["run"]
     assert held["params"] == {"late": "secret-in-a-cell"}
     assert len(held["code"]["cells"]) == 12
     assert "store.track" not in json.dumps(held)
@@ -614,7 +655,7 @@ def test_a_run_reads_back_as_a_value(ada, client):
         "explicit",
     )
     assert run.packages["mlflow"] == mlflow.__version__
-    assert ada.drift(run_id, run_id).status == "stable"
+    assert nbgov.compare(run, run, versions={}).status in {"stable", "unknown"}
 
 
 # ---------------------------------------------------------------- nothing leaks, nothing breaks
@@ -627,7 +668,7 @@ def test_no_masked_value_reaches_mlflow(ada, client, tmp_path, sklearn_autolog):
             frame = season(ada, first, first + 1)
             LinearRegression().fit(frame[["distance"]], frame["delay"])
             ada.track(frame)
-    binding.sweep()
+    unfinished.sweep()
     assert tags(client, run.info.run_id)["nbgov.drift"] == "drifted"
     files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert len(files) >= 5
@@ -636,72 +677,31 @@ def test_no_masked_value_reaches_mlflow(ada, client, tmp_path, sklearn_autolog):
     assert not [one for one in runs if "private.test" in json.dumps(one.to_dictionary())]
 
 
+BAD = "<script>x()</script><img src=http://evil.test onerror=x>[a](http://evil.test)|`www.a.test"
+
+
 @pytest.fixture
 def hostile():
-    """A record in which every name is somebody's attempt at an injection."""
-    bad = (
-        "<script>x()</script><img src=http://evil.test onerror=x>[a](http://evil.test)|`www.a.test"
+    """A lineage and an input in which every name is somebody's attempt at an injection."""
+    cause = nbgov.Cause("levels", f"={BAD}", f"+{BAD}", 1.0)
+    report = nbgov.DriftReport(BAD, BAD, None, (cause,), BAD, "drifted")
+    run = nbgov.Run("1" * 32, BAD, (), {}, {}, ungoverned=(BAD,))
+    one = GovernedInput(
+        name=BAD,
+        version_id="0" * 32,
+        context="read",
+        bound_via="in_run",
+        read={"nbgov.principal": BAD},
+        facts={"masked": {BAD: BAD}, "rows": 3},
     )
-    read = dict.fromkeys(("nbgov.principal", "nbgov.decision", "nbgov.at", "nbgov.receipt"), bad)
-    facts = {
-        "connection": bad,
-        "tables": [bad],
-        "statement": bad,
-        "parameters": [bad],
-        "policy": bad,
-        "masked": {bad: bad},
-        "rows": 3,
-    }
-    one = {
-        "name": bad,
-        "version_id": "0" * 32,
-        "context": "read",
-        "bound_via": "in_run",
-        "read": read,
-        "facts": facts,
-    }
-    cause = {"kind": "data", "subject": f"={bad}", "sentence": f"+{bad}", "effect": 1.0}
-    return {
-        "run": {"id": "1" * 32, "name": bad, "experiment": "1"},
-        "verdict": {
-            "status": "drifted",
-            "sentence": bad,
-            "why": ["data"],
-            "causes": [cause | {"detail": {}}],
-            "baseline": {"id": "2" * 32, "name": bad, "experiment": "1"},
-            "baseline_is_chosen": False,
-        },
-        "inputs": [one],
-        "fingerprint": "3" * 16,
-        "code": {"commit": bad, "dirty": "true", "cells": bad},
-        "environment": {"python": bad, "os": bad, "packages": {}},
-        "params": {},
-        "metrics": {},
-    }
+    return nbgov.Lineage(run=run, report=report), one
 
 
-def test_a_page_shows_hostile_names_as_text(hostile):
-    """No name on the page becomes an element, an attribute or a link."""
-    seen = []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            seen.append((tag, dict(attrs)))
-
-    text = page.html_page(hostile)
-    Reader(convert_charrefs=True).feed(text)
-    names = {tag for tag, _ in seen}
-    assert "meta" in names
-    assert not names & {"script", "img", "a", "link", "iframe", "object"}
-    attributes = {key for _, attrs in seen for key in attrs}
-    assert not {key for key in attributes if key.startswith("on")} | attributes & {"src", "href"}
-    assert '<meta charset="utf-8">' in text
-    assert "prefers-color-scheme: dark" in text
-
-
-def test_a_note_shows_hostile_names_as_text(hostile):
+def test_a_note_shows_hostile_names_as_text(hostile, client, experiment):
     """No name in the note becomes a link, an element or a cell; the only link is our own."""
-    text = note.note(hostile, "")
+    lineage, one = hostile
+    baseline = client.get_run(client.create_run(experiment, run_name=BAD).info.run_id)
+    text = note.note(lineage, (one,), baseline, "")
     assert "](http" not in text
     assert "<script" not in text
     assert "://" not in text
@@ -713,29 +713,27 @@ def test_a_note_shows_hostile_names_as_text(hostile):
 
 def test_a_spreadsheet_runs_no_name(hostile):
     """A column whose name is a formula is text in the table of causes."""
-    [_, row] = list(csv.reader(binding.drift_csv(hostile).splitlines()))
-    assert row[2].startswith("'=")
-    assert row[4].startswith("'+")
+    [_, row] = list(csv.reader(pages.drift_csv(hostile[0].report).splitlines()))
+    assert row[3].startswith("'+")
 
 
 @given(st.text(max_size=7_900).filter(lambda text: note.BEGIN not in text))
 def test_a_note_keeps_what_the_user_wrote(text):
     """The user's own text stays in the note, whole, and writing the same again changes nothing."""
-    held = {
-        "verdict": {"status": "stable", "sentence": "Same data.", "baseline": None},
-        "inputs": [],
-    }
-    once = note.note(held, text)
+    report = nbgov.DriftReport("", "run", True, (), "Same data.", "stable")
+    lineage = nbgov.Lineage(report=report)
+    once = note.note(lineage, (), None, text)
     assert text in once
     assert len(once) <= note.NOTE_MAX
-    assert note.note(held, once) == once
+    assert note.note(lineage, (), None, once) == once
     assert ("**STABLE**" in once) == (len(text) < 7_800)
 
 
 def test_an_edited_note_keeps_both_sides(hostile):
     """Text before and after our block survives an update, byte for byte."""
-    once = f"before\n{note.note(hostile, '')}\nafter"
-    again = note.note({**hostile, "inputs": []}, once)
+    lineage, one = hostile
+    once = f"before\n{note.note(lineage, (one,), None, '')}\nafter"
+    again = note.note(lineage, (), None, once)
     assert again.startswith("before\n<!-- nbgov:begin -->")
     assert again.endswith("<!-- nbgov:end -->\nafter")
     assert again != once
@@ -873,7 +871,10 @@ def test_forged_inputs_do_not_stop_a_page(client, experiment):
     client.log_text(run_id, '["no record"]', "nbgov/lineage.json")
     one = version()
     kept(one).track(delivery(one), run_id=run_id)
-    assert {held["name"] for held in record(client, run_id)["inputs"]} == {one.name, "forged"}
+    assert {held["name"] for held in record(client, run_id)["run"]["inputs"]} == {
+        one.name,
+        "forged",
+    }
 
 
 # ---------------------------------------------------------------- MLflow's other doors
@@ -1018,3 +1019,605 @@ def test_a_run_hands_over_what_it_holds(tmp_path, capsys):
     }
     assert {p["place"] for p in by_file[""]["places"]} == {"params", "tags", "inputs"}
     assert told["not_read"] == {".bin": 1}
+
+
+# ---------------------------------------------------------------- what nbgov did not deliver
+
+
+def first_line(client, run_id):
+    return tags(client, run_id)[note.NOTE_TAG].splitlines()[1]
+
+
+def foreign(run_id):
+    return MlflowRuns().run(run_id).ungoverned
+
+
+def raw_frame(rows=60):
+    return pd.DataFrame({"a": np.arange(rows) * 1.5, "b": np.arange(rows) % 7.0})
+
+
+def test_a_fit_on_a_raw_frame_is_an_ungoverned_input(ada, client, sklearn_autolog):
+    """A training on data that nbgov did not deliver says so first, in tags, note and value."""
+    frame = raw_frame()
+    LinearRegression().fit(frame[["a"]], frame["b"])
+    run_id = mlflow.last_active_run().info.run_id
+    held = tags(client, run_id)
+    assert held["nbgov.drift"] == "unknown"
+    assert held["nbgov.ungoverned"] == "2 inputs"
+    assert first_line(client, run_id).startswith("**UNGOVERNED INPUT:** DataFrame of 1 column")
+    told = MlflowRuns().run(run_id)
+    assert told.ungoverned[0] == "DataFrame of 1 column and 60 rows"
+    assert any("labels: Series" in words for words in told.ungoverned)
+
+
+def test_ungoverned_data_beside_governed_data_is_not_hidden(ada, client, sklearn_autolog):
+    """Labels from elsewhere make a run on governed features an ungoverned one."""
+    frame = season(ada)
+    LinearRegression().fit(frame[["distance"]], np.arange(len(frame)) % 7)
+    run_id = mlflow.last_active_run().info.run_id
+    assert only_input(client, run_id).bound_via == "autolog"
+    assert foreign(run_id) == ("labels: NumPy array of 1 column and 400 rows",)
+    assert tags(client, run_id)["nbgov.ungoverned"] == "1 input"
+    assert tags(client, run_id)["nbgov.drift"] == "unknown"
+
+
+def test_governed_numpy_arrays_are_recognised(ada, client, sklearn_autolog):
+    """Arrays that hold exactly the columns of a delivered result are that result, labels too."""
+    frame = season(ada)
+    LinearRegression().fit(frame[["month", "distance"]].to_numpy(), frame["delay"].to_numpy())
+    run_id = mlflow.last_active_run().info.run_id
+    one = only_input(client, run_id)
+    assert (one.context, one.bound_via, one.labels) == ("training", "autolog", ("delay",))
+    assert "nbgov.ungoverned" not in tags(client, run_id)
+    told = MlflowRuns().run(run_id)
+    assert set(told.importance) == {"month", "distance"}
+    assert told.inputs[0].labels == ("delay",)
+    assert told.inputs[0].read_at is not None
+
+
+@pytest.mark.slow
+def test_a_closed_session_is_not_forgotten(house, client, sklearn_autolog):
+    """What a session delivered stays known when it is closed, and so does the verdict of its runs."""
+    with nbgov.connect(house, as_="ada@acme.test") as session:
+        frame = season(session)
+    for _ in range(2):
+        LinearRegression().fit(frame[["distance"]], frame["delay"])
+    run_id = mlflow.last_active_run().info.run_id
+    assert only_input(client, run_id).bound_via == "autolog"
+    assert tags(client, run_id)["nbgov.drift"] == "stable"
+    with nbgov.connect(house, as_="ada@acme.test") as session, mlflow.start_run() as run:
+        session.track(season(session, 8, 9))
+    unfinished.sweep()
+    assert tags(client, run.info.run_id)["nbgov.drift"] == "drifted"
+    assert client.get_run(run.info.run_id).data.metrics["nbgov.drift/changed_inputs"] == 1
+
+
+@pytest.mark.slow
+def test_one_cell_that_differs_is_not_recognised(ada, client, sklearn_autolog):
+    """An array with a single other value is not the delivered result; that is a candidate then."""
+    frame = season(ada)
+    values = frame[["month", "distance"]].to_numpy(copy=True)
+    values[7, 1] += 1
+    LinearRegression().fit(values, frame["delay"])
+    run_id = mlflow.last_active_run().info.run_id
+    assert foreign(run_id) == ("NumPy array of 2 columns and 400 rows",)
+
+
+@pytest.mark.slow
+def test_columns_of_odd_types_are_not_recognised(ada, client, sklearn_autolog):
+    """Half floats, which Arrow cannot tell apart, are ungoverned beside a result as long as they."""
+    season(ada)
+    values = np.arange(800, dtype="float16").reshape(400, 2)
+    LinearRegression().fit(values, values[:, 0])
+    run_id = mlflow.last_active_run().info.run_id
+    assert foreign(run_id)[0] == "NumPy array of 2 columns and 400 rows"
+
+
+def test_data_that_fails_when_it_is_looked_at_is_ungoverned():
+    """A failure of ours must not leave a run without a word on what it was fitted on."""
+
+    class Odd:
+        @property
+        def shape(self):
+            raise RuntimeError("secret")
+
+    data = autolog.told((LinearRegression, "fit"), (LinearRegression(), Odd()), {})
+    assert [one.words for one in data.foreign] == ["data that nbgov cannot look into"]
+    assert data.used == ()
+
+
+def test_an_interrupted_training_is_let_go(ada, client, sklearn_autolog):
+    """MLflow does not say that a cell was interrupted; the next training frees what that one held."""
+    listener = autolog.TrainingListener(AutologgingEventLogger())
+    frame = season(ada)
+    with mlflow.start_run():
+        for session_id in ("one", "two"):
+            session = SimpleNamespace(id=session_id)
+            listener.start(session, LinearRegression, "fit", (LinearRegression(), frame), {})
+    assert [key[0] for key in listener.trainings] == ["two"]
+
+
+def test_a_page_that_another_thread_writes_is_not_waited_for(monkeypatch):
+    """A sweep passes a run by whose page is being written, and comes to it the next time."""
+    seen = []
+    monkeypatch.setattr(unfinished, "complete", lambda key, **_: seen.append(key))
+    key = ("sqlite://", "0" * 32)
+    unfinished.unfinished[key] = nbgov.lookup
+    with lock_of(key[1]):
+        unfinished.rewrite(*key)
+    assert (seen, key in unfinished.unfinished) == ([], True)
+    unfinished.rewrite(*key)
+    assert seen == [key]
+
+
+def test_what_was_delivered_before_is_a_candidate_and_no_more(ada, client, sklearn_autolog):
+    """A fit on data without a mark has the session's reads as candidates, and an unknown verdict."""
+    season(ada)
+    frame = raw_frame()
+    LinearRegression().fit(frame[["a"]], frame["b"])
+    unfinished.sweep()
+    run_id = mlflow.last_active_run().info.run_id
+    one = only_input(client, run_id)
+    assert (one.context, one.bound_via) == ("session", "session")
+    assert tags(client, run_id)["nbgov.drift"] == "unknown"
+
+
+@pytest.mark.slow
+def test_a_run_without_autolog_has_candidates(ada, client):
+    """A run that nothing was bound to, after a read in its process, states what it may have used."""
+    season(ada)
+    with mlflow.start_run() as run:
+        mlflow.log_metric("loss", 0.5)
+    unfinished.sweep()
+    assert only_input(client, run.info.run_id).bound_via == "session"
+    assert first_line(client, run.info.run_id).startswith("**UNKNOWN** nothing says")
+
+
+@pytest.mark.slow
+def test_tracking_the_source_accounts_for_what_was_made_from_it(ada, client, sklearn_autolog):
+    """Code that tracks a governed frame is believed about arrays no longer than it, and no others."""
+    frame = season(ada)
+    half = frame[["distance"]].to_numpy()[:200] * 2
+    with mlflow.start_run() as run:
+        LinearRegression().fit(half, frame["delay"].to_numpy()[:200] / 2)
+        ada.track(frame)
+    assert not tags(client, run.info.run_id)["nbgov.ungoverned"]
+    with mlflow.start_run() as run:
+        LinearRegression().fit(np.arange(5000.0).reshape(-1, 1), np.arange(5000.0))
+        ada.track(frame)
+    assert "5,000 rows" in foreign(run.info.run_id)[0]
+    with mlflow.start_run() as run:
+        LinearRegression().fit(raw_frame()[["a"]], raw_frame()["b"].to_numpy())
+        ada.track(frame)
+    assert foreign(run.info.run_id) == ("DataFrame of 1 column and 60 rows",)
+
+
+# ---------------------------------------------------------------- how much a model leans on what
+
+
+def random_state():
+    return np.random.get_state()[1].tolist()  # noqa: NPY002 - it is the state that others share
+
+
+def leaning(**columns):
+    """A frame, and labels that only its column `main` makes."""
+    frame = pd.DataFrame({"main": np.linspace(0, 9, 300), "other": np.tile([0.0, 1.0, 2.0], 100)})
+    return frame.assign(**columns), frame["main"] * 3
+
+
+@pytest.mark.parametrize(
+    "estimator", [LinearRegression(), make_pipeline(StandardScaler(), LinearRegression())]
+)
+def test_importance_finds_the_column_that_matters(estimator):
+    """A model leans on the column that its labels are made of, within a pipeline too."""
+    features, labels = leaning()
+    found = importance.importance(
+        estimator.fit(features, labels), features, labels, ("main", "other")
+    )
+    assert found.made == "permuted"
+    assert found.shares["main"] > 0.99
+    assert sum(found.shares.values()) == pytest.approx(1)
+
+
+def test_importance_of_a_classifier_is_what_its_probabilities_lose():
+    """A classifier's importance comes from the probability that it gives to the right class."""
+    features, labels = leaning()
+    words = np.where(labels > 13, "late", "early")
+    found = importance.importance(
+        LogisticRegression().fit(features, words), features, words, ("main", "other")
+    )
+    assert found.made == "permuted"
+    assert found.shares["main"] > 0.9
+
+
+def test_importance_without_time_is_what_the_model_says():
+    """Without time to shuffle, weights times spread, or the model's own importance, stand in."""
+    features, labels = leaning()
+    names = ("main", "other")
+    for estimator in (LinearRegression(), DecisionTreeRegressor(random_state=0)):
+        fitted = estimator.fit(features, labels)
+        found = importance.importance(fitted, features, labels, names, budget_s=0)
+        assert found.made == "model"
+        assert found.shares["main"] > 0.99
+
+
+def test_importance_changes_nothing_and_fails_nobody(monkeypatch):
+    """Neither data, chance nor an estimator that raises is touched; a switch turns it off."""
+    features, labels = leaning(word="x")
+    held, chance = features.copy(), random_state()
+
+    class Odd:
+        def predict(self, rows):
+            raise RuntimeError("no")
+
+    assert importance.importance(Odd(), features, labels, tuple(features)).shares == {}
+    features, labels = leaning()
+    fitted = LinearRegression().fit(features, labels)
+    assert importance.importance(fitted, features, labels, ("main", "other")).shares
+    assert importance.importance(fitted, features.to_numpy(), labels, ()).shares == {}
+    assert features.equals(held[["main", "other"]])
+    assert random_state() == chance
+    monkeypatch.setenv("NBGOV_IMPORTANCE", "off")
+    assert importance.importance(fitted, features, labels, ("main", "other")).shares == {}
+
+
+@pytest.mark.slow
+def test_importance_stands_on_the_run(ada, client, sklearn_autolog):
+    """A run says how much its model leans on each column, and how that was made."""
+    frame = season(ada)
+    LinearRegression().fit(frame[["month", "distance"]], frame["month"])
+    run_id = mlflow.last_active_run().info.run_id
+    assert MlflowRuns().run(run_id).importance["month"] > 0.99
+    assert tags(client, run_id)["nbgov.importance"].startswith("permuted: month 1")
+    assert "distance" in record(client, run_id)["run"]["importance"]
+
+
+# ---------------------------------------------------------------- models and baselines
+
+
+@pytest.fixture
+def model_of(client, tmp_path):
+    """Registers a model of a run, of two small files: what the registry sees of any flavor."""
+
+    def register(run_id, /, name, **changes):
+        with contextlib.suppress(MlflowException):
+            client.create_registered_model(name)
+        client.log_text(run_id, "flavors: {}", "model/MLmodel")
+        client.log_text(run_id, "weights", "model/sub/weights.txt")
+        source = f"runs:/{run_id}/model"
+        return client.create_model_version(name, **{"source": source, "run_id": run_id} | changes)
+
+    return register
+
+
+def test_a_model_version_is_a_value_with_a_digest_of_its_files(client, experiment, model_of):
+    """Name, version, run, aliases and the digest over all files, whatever reference names them."""
+    run_id = client.create_run(experiment).info.run_id
+    version = model_of(run_id, "delays")
+    client.set_registered_model_alias("delays", "best", version.version)
+    one = MlflowRuns().model(f"models:/delays/{version.version}")
+    assert (one.name, one.version, one.run_id, one.aliases) == ("delays", "1", run_id, ("best",))
+    lines = [
+        f"{hashlib.sha256(text).hexdigest()}  {path}\n"
+        for path, text in (("MLmodel", b"flavors: {}"), ("sub/weights.txt", b"weights"))
+    ]
+    assert one.digest == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert MlflowRuns().model("models:/delays@best") == one
+    assert MlflowRuns().run("models:/delays@best").run_id == run_id
+    assert MlflowRuns().run(f"runs:/{run_id}").run_id == run_id
+
+
+@pytest.mark.parametrize("reference", ["models:/none/1", "models:/delays2@nobody", "models:/x"])
+def test_an_unknown_model_is_a_bad_request(client, experiment, model_of, reference):
+    """A model version that is not there, or no reference to one, is the caller's mistake."""
+    model_of(client.create_run(experiment).info.run_id, "delays2")
+    with pytest.raises(nbgov.RequestInvalid) as caught:
+        MlflowRuns().model(reference)
+    assert caught.value.code == "unknown-model"
+
+
+@pytest.mark.slow
+def test_a_version_lends_no_lineage(client, experiment, model_of):
+    """A version that claims another run than its source belongs to has no run at all."""
+    mine, clean = (client.create_run(experiment).info.run_id for _ in range(2))
+    model_of(mine, "honest")
+    model_of(mine, "liar", run_id=clean)
+    artifacts = client.get_run(mine).info.artifact_uri
+    model_of(mine, "placed", source=f"{artifacts}/model")
+    model_of(mine, "copy", source="models:/honest/1", run_id=mine)
+    model_of(mine, "far", source=f"{artifacts}/model", run_id=clean)
+    runs = {
+        name: MlflowRuns().model(f"models:/{name}/1").run_id
+        for name in ("honest", "liar", "placed", "copy", "far")
+    }
+    assert runs == {"honest": mine, "liar": "", "placed": mine, "copy": mine, "far": ""}
+    with pytest.raises(nbgov.RequestInvalid, match="belongs to no run"):
+        MlflowRuns().run("models:/liar/1")
+
+
+@pytest.mark.slow
+def test_the_policy_says_where_to_look_for_the_baseline(ada, client, model_of):
+    """Tag, champion and last are asked in the order of the terms, and never the run itself."""
+    first, second, third = (trained(ada, first=1, last=2) for _ in range(3))
+    model_of(third, "order")
+    client.set_registered_model_alias("order", "champion", model_of(first, "order").version)
+    store = MlflowRuns()
+
+    def chosen(*baseline):
+        return store.baseline(third, nbgov.DriftTerms(baseline=baseline))
+
+    assert chosen("tag", "champion", "last") == first
+    assert chosen("last", "champion") == second
+    assert chosen("tag") is None
+    client.set_tag(third, "nbgov.baseline", "f" * 32)
+    assert chosen("tag", "champion") == "f" * 32
+    client.set_tag(third, "nbgov.baseline", third)
+    assert chosen("tag") is None
+
+
+@pytest.mark.slow
+def test_model_versions_of_a_run_carry_the_verdict(ada, client, model_of):
+    """The registered versions of a run say what its data is, and whether that should hold them."""
+    trained(ada, first=1, last=2)
+    with mlflow.start_run() as run:
+        ada.track(season(ada, 8, 9))
+        version = model_of(run.info.run_id, "flagged")
+    unfinished.sweep()
+    held = client.get_model_version("flagged", version.version).tags
+    assert (held["nbgov.drift"], held["nbgov.gate"]) == ("drifted", "held")
+
+
+def test_a_logged_model_lists_its_data(ada, client):
+    """The models of a run have a metric that names each governed input, once."""
+    with mlflow.start_run() as run:
+        model = mlflow.create_external_model(name="m", source_run_id=run.info.run_id)
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+        ada.track(season(ada))
+    unfinished.sweep()
+    title = only_input(client, run.info.run_id).title
+    found = [(m.key, m.dataset_name) for m in client.get_logged_model(model.model_id).metrics]
+    assert found == [("nbgov.rows/warehouse.main.flights", title)]
+
+
+def test_a_model_that_a_run_used_is_part_of_it(client, experiment):
+    """A run that MLflow says used a model names it, and not the models that it made itself."""
+    model = mlflow.create_external_model(name="embedder")
+    run_id = client.create_run(experiment).info.run_id
+    client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
+    assert MlflowRuns().run(run_id).models == {"models:/embedder": model.model_id}
+
+
+def test_files_are_put_on_a_run_below_our_folder(client, experiment):
+    """Texts land in nbgov's folder of the run, and none of them outside."""
+    run_id = client.create_run(experiment).info.run_id
+    MlflowRuns().attach(run_id, {"drift/report.html": "<p>", "note.txt": "x"})
+    assert artifacts(client, run_id) >= {"nbgov/drift", "nbgov/note.txt"}
+    for path in ("../escape", "/etc/escape", ""):
+        with pytest.raises(nbgov.RequestInvalid):
+            MlflowRuns().attach(run_id, {path: "x"})
+
+
+# ---------------------------------------------------------------- while MLflow is away
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Takes the tracking store away, and gives it back."""
+
+    class Switch:
+        def off(self):
+            monkeypatch.setattr(spool, "reach", self.refuse)
+
+        def on(self):
+            monkeypatch.undo()
+
+        @staticmethod
+        def refuse(uri):
+            raise ConnectionError
+
+    return Switch()
+
+
+def kept_files(session):
+    return spool.files(session.state)
+
+
+def sync_command(house, *words):
+    return CliRunner().invoke(
+        commands.mlflow,
+        ["sync", *words],
+        obj={"config": str(house), "principal": "ada@acme.test"},
+    )
+
+
+def test_what_mlflow_did_not_take_is_written_later(house, ada, client, sklearn_autolog, away):
+    """With MLflow away a training goes on; what it used is kept, and written once by sync."""
+    frame = season(ada)
+    with mlflow.start_run() as run:
+        away.off()
+        LinearRegression().fit(frame[["month", "distance"]], frame["delay"])
+        ada.track(frame, context="validation")
+        away.on()
+    run_id = run.info.run_id
+    unfinished.unfinished.clear()
+    captured.KNOWN.clear()
+    assert governed_inputs(client.get_run(run_id)) == ()
+    assert len(kept_files(ada)) >= 2
+    for path in kept_files(ada):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert "private.test" not in path.read_text()
+    done = sync_command(house, run_id)
+    assert done.exit_code == 0, done.output
+    assert f"written {run_id}  1 governed input" in done.output
+    assert kept_files(ada) == []
+    one = only_input(client, run_id)
+    assert (one.context, one.bound_via, one.labels) == ("validation", "explicit", ("delay",))
+    told = MlflowRuns().run(run_id)
+    assert told.packages["mlflow"] == mlflow.__version__
+    assert set(told.importance) == {"month", "distance"}
+    before = client.get_run(run_id)
+    assert sync_command(house, run_id).exit_code == 0
+    assert client.get_run(run_id).data.tags == before.data.tags
+
+
+@pytest.mark.slow
+def test_what_is_still_away_stays_kept(house, ada, client, away):
+    """Sync says what it could not write, exits 1, and keeps the file for another time."""
+    with mlflow.start_run() as run:
+        away.off()
+        ada.track(season(ada))
+        done = sync_command(house, "--all")
+        away.on()
+    assert done.exit_code == 1
+    assert f"kept    {run.info.run_id}  MLflow raised ConnectionError" in done.output
+    assert len(kept_files(ada)) >= 1
+    assert sync_command(house, "--all").exit_code == 0
+    assert kept_files(ada) == []
+
+
+def test_sync_is_told_what_to_write(house):
+    """Without a run and without --all, or with both, sync is wrong usage."""
+    assert sync_command(house).exit_code == 2
+    assert sync_command(house, "--all", "a" * 32).exit_code == 2
+
+
+def test_sync_leaves_strangers_alone(house, client, experiment):
+    """A run that nbgov has no part in gets no page, and an unknown one is an error."""
+    run_id = client.create_run(experiment).info.run_id
+    for wanted in (run_id, "0" * 32):
+        assert sync_command(house, wanted).exit_code == 1
+    assert artifacts(client, run_id) == set()
+
+
+def test_a_damaged_file_is_named_and_kept(house, ada):
+    """A file that is not what nbgov writes is reported, and not deleted."""
+    folder = ada.state / spool.FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    odd = folder / f"{1:020d}.{'a' * 32}.deadbeef.json"
+    odd.write_text('{"spec": "other"}')
+    done = sync_command(house, "--all")
+    assert done.exit_code == 1
+    assert "not what nbgov writes" in done.output
+    assert odd.exists()
+    odd.unlink()
+
+
+def test_a_server_that_was_away_is_not_waited_for_again(monkeypatch):
+    """A server that refused a connection is not tried again at once, and a store on disk never is."""
+    tried = []
+    monkeypatch.setattr(
+        socket, "create_connection", lambda *where: tried.append(where) or refuse_connection()
+    )
+    spool.away.clear()
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            spool.reach("http://127.0.0.1:9")
+    assert len(tried) == 1
+    spool.reach("sqlite:////nowhere/mlflow.db")
+    spool.away.clear()
+
+
+def test_a_server_that_does_not_answer_is_left_alone_for_a_while(monkeypatch):
+    """After a call that failed late the next one fails at once; one that failed soon says nothing."""
+    uri = "http://127.0.0.1:9"
+    monkeypatch.setattr(socket, "create_connection", lambda *_: io.BytesIO())
+    spool.away.clear()
+    spool.shun(uri, time.monotonic())
+    spool.reach(uri)
+    spool.shun(uri, time.monotonic() - 60)
+    with pytest.raises(ConnectionError):
+        spool.reach(uri)
+    spool.away.clear()
+
+
+def refuse_connection():
+    raise ConnectionRefusedError
+
+
+def test_a_changed_file_is_a_changed_diff(tmp_path):
+    """The digest of what no commit holds follows contents, new Python files too, and runs no filter."""
+    marker = tmp_path.parent / "ran"
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "train.py").write_text("depth = 6\n")
+    (work / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
+    # A date after the index's own makes git look into the file, and so run its filter.
+    os.utime(work / "train.py", (2**32, 2**32))
+    for command in (
+        ["init", "-q"],
+        ["config", "user.email", "ada@acme.test"],
+        ["config", "user.name", "ada"],
+        ["add", "."],
+        ["commit", "-q", "-m", "first"],
+        ["config", "filter.evil.clean", f"touch {marker}; cat"],
+        ["config", "diff.evil.textconv", f"touch {marker}; cat"],
+    ):
+        subprocess.run(["git", *command], cwd=work, check=True)
+    seen = [environment.code(work)]
+    (work / "train.py").write_text("depth = 8\n")
+    seen.append(environment.code(work))
+    (work / "features.py").write_text("new = 1\n")
+    seen.append(environment.code(work))
+    (work / "features.py").unlink()
+    (work / "train.py").write_text("depth = 6\n")
+    os.utime(work / "train.py", (1, 1))
+    seen.append(environment.code(work))
+    (work / "notes.ipynb").write_text("{}")
+    (work / "train.py").unlink()
+    seen.append(environment.code(work))
+    assert [one["dirty"] for one in seen] == ["false", "true", "true", "false", "true"]
+    digests = [one.get("diff") for one in seen]
+    assert digests[0] is digests[3] is None
+    assert len({digests[1], digests[2], digests[4]}) == 3
+    assert not marker.exists()
+
+
+def test_the_machine_is_described(monkeypatch):
+    """What a training's pace and chance depend on is told in text, with no empty entry."""
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    facts = environment.environment()
+    assert facts["hash_seed"] == "7"
+    assert int(facts["cores"]) >= 1
+    assert {"python", "os", "blas", "threads"} <= set(facts)
+    assert all(isinstance(value, str) and value for value in facts.values())
+
+
+FIRST = """
+import os, sys
+import numpy as np, pandas as pd
+import nbgov
+session = nbgov.connect(sys.argv[2], as_="ada@acme.test")
+frame = session.sql("SELECT month, distance FROM flights WHERE month = 3").to_pandas()
+import mlflow, mlflow.sklearn
+from sklearn.linear_model import LinearRegression
+mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_experiment(experiment_id=mlflow.create_experiment("first", artifact_location=sys.argv[3]))
+mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
+LinearRegression().fit(frame[["distance"]], frame["month"])
+print(mlflow.last_active_run().info.run_id)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_training_of_a_process_is_noticed(house, client, tracking, tmp_path):
+    """A script that reads, then imports MLflow, then trains, has its data on its first run."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST, f"sqlite:///{tracking}", str(house), str(tmp_path / "a")],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    run_id = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr
+    assert only_input(client, run_id).bound_via == "autolog", done.stderr
+    assert record(client, run_id)["run"]["inputs"][0]["labels"] == ["month"]
+
+
+def test_the_command_is_listed_without_importing_mlflow():
+    """``nbgov --help`` lists the command that the plugin adds, and MLflow stays out of it."""
+    program = (
+        "import sys\nfrom nbgov.cli import main\n"
+        "main(['--help'], standalone_mode=False)\nprint('mlflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "  mlflow " in done.stdout
+    assert done.stdout.strip().endswith("False")
