@@ -12,7 +12,7 @@ __version__ = "0.1.0.dev0"
 
 HOMES = {
     "nbgov.session": ("Session", "connect"),
-    "nbgov.session.marks": ("lookup",),
+    "nbgov.session.marks": ("lookup", "track"),
     "nbgov.core.drift": ("Cause", "DriftReport"),
     "nbgov.errors": (
         "ApprovalNeeded", "BackendFailed", "ConfigInvalid", "Denied", "IdentityFailed",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from nbgov.promotion import judge, promotions
     from nbgov.retraining import compare
     from nbgov.session import Session, connect
-    from nbgov.session.marks import lookup
+    from nbgov.session.marks import lookup, track
     from nbgov.tables import fingerprint
 
 __all__ = [
@@ -89,7 +89,7 @@ __all__ = [
     "Promotion", "Record", "Request", "RequestInvalid", "Result", "Run", "RunInput", "Session",
     "Statement", "Summary", "Verdict", "__version__", "compare", "connect", "detect",
     "files_digest", "fingerprint", "judge", "lineage_page", "load_ipython_extension", "lookup",
-    "mask", "promotions", "trace", "unload_ipython_extension",
+    "mask", "promotions", "trace", "track", "unload_ipython_extension",
 ]  # fmt: skip
 
 

@@ -21,7 +21,6 @@ from nbgov.errors import (
     BackendFailed,
     IntegrityFailed,
     NbgovError,
-    RequestInvalid,
 )
 from nbgov.model import (
     Approval,
@@ -35,6 +34,7 @@ from nbgov.model import (
     Run,
     Verdict,
 )
+from nbgov.session.tracking import delivered
 from nbgov.wiring import build_world, find_config, open_engine, read_config, run_store
 
 if TYPE_CHECKING:
@@ -346,15 +346,7 @@ class Session:
         Raises:
             RequestInvalid: The data was not delivered by nbgov, or there is no run.
         """
-        mark = data.mark() if isinstance(data, Result) else getattr(data, "attrs", {}).get("nbgov")
-        delivery = self.delivery(mark["read"]) if mark else None
-        if delivery is None:
-            raise RequestInvalid(
-                "This data was not delivered by nbgov in this state folder.",
-                code="usage",
-                why="it carries no dataset version, or one that is not kept here",
-                next_step="pass the frame that session.sql(...).to_pandas() returned",
-            )
+        delivery = delivered(data, lambda mark: self.delivery(mark["read"]))
         return run_store().track(delivery, run_id=run_id, context=context, labels=labels)
 
     # ------------------------------------------------------------ evidence

@@ -298,6 +298,7 @@ def test_another_model_of_the_released_run_is_held():
         ({"deliveries": (delivery(read_id="read-9"),)}, "delivered another version, or none"),
         ({"deliveries": (delivery(), delivery("v9", "read-1"))}, "delivered another version, or none"),
         ({"run": trained(inputs=(RunInput("wh.flights", "v1", "session", "session"),))}, "nobody knows whether"),
+        ({"run": trained(inputs=(RunInput("wh.flights", "v1", "read", "in_run"),))}, "nobody knows whether"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_held(change, says):

@@ -273,6 +273,17 @@ def test_a_frame_that_is_tracked_is_an_explicit_input(ada, client):
     assert (one.context, one.bound_via) == ("validation", "explicit")
 
 
+def test_a_frame_can_be_tracked_without_its_session(ada, client):
+    """Whoever holds a frame binds it, also where a cell delivered it and no session is at hand."""
+    frame = season(ada)
+    with mlflow.start_run() as run:
+        assert nbgov.track(frame, labels=["arr_delay"]) == run.info.run_id
+        with pytest.raises(nbgov.RequestInvalid, match="not delivered by nbgov"):
+            nbgov.track(frame.to_numpy())
+    one = only_input(client, run.info.run_id)
+    assert (one.context, one.bound_via) == ("training", "explicit")
+
+
 def test_a_read_in_a_run_is_no_more_than_a_read(ada, client):
     """A query that is read while a run is open is bound as a read, not as training data."""
     with mlflow.start_run() as run:

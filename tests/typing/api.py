@@ -42,5 +42,6 @@ def approve(session: nbgov.Session) -> nbgov.Approval:
 def lineage(session: nbgov.Session, mark: Mapping[str, str]) -> None:
     found = nbgov.lookup(mark)
     assert_type(found, tuple[nbgov.DatasetVersion, nbgov.Delivery] | None)
+    assert_type(nbgov.track(found, run_id="r", labels=["late"]), str)
     assert_type(session.versions("flights"), tuple[nbgov.DatasetVersion, ...])
     assert_type(session.catalog(), nbgov.Catalog)

@@ -10,8 +10,8 @@ from nbgov.core.promotion.binding import binding, lineage_digest
 from nbgov.core.promotion.values import Basis, Candidate, Promotion
 from nbgov.model import DriftTerms, ModelVersion, Release, Run
 
-# A read in the session of a run, but not while it was open, proves nothing about its training.
-LOOSE_LINKS = frozenset({"session"})
+# A read in the session of a run, or while it was open, proves nothing about its training.
+LOOSE_LINKS = frozenset({"in_run", "session"})
 
 NO_RUN = "It names no run that made its files, so nobody can say what it was trained on."
 NO_FILES = "The model's files cannot be read, so an approval could not be bound to them."
@@ -156,7 +156,10 @@ def unknowns(candidate: Candidate) -> Iterator[str]:
         elif one.read_id and getattr(reads.get(one.read_id), "version_id", "") != one.version_id:
             yield f"The read of {one.name} that its run names delivered another version, or none."
         if one.bound_via in LOOSE_LINKS:
-            yield f"{one.name} was read in its session, and nobody knows whether it was trained on."
+            yield (
+                f"{one.name} was read in its run or session, and nobody knows whether it was "
+                "trained on: nbgov.track(frame) says so."
+            )
 
 
 def trainers(candidate: Candidate) -> tuple[str, ...]:
