@@ -117,12 +117,17 @@ class Bench:
         return statement(chance, catalog, is_opaque=self.proof.has_tokens)
 
     def states(self) -> tuple[str, ...]:
-        """Digests of what the worlds hold; MySQL's worlds have tables of their own names."""
+        """Digests of what the worlds hold; a MySQL server tells of its other databases too."""
+        found = [(world, world.engine.catalog().tables.values()) for world in self.worlds[:2]]
         return tuple(
             world.state(
-                [one.name for one in world.engine.catalog().tables.values() if one.kind == "table"]
+                [
+                    one.name
+                    for one in tables
+                    if one.kind == "table" and one.name.schema == (world.home or one.name.schema)
+                ]
             )
-            for world in self.worlds[:2]
+            for world, tables in found
         )
 
     def tell_apart(self, sql: str) -> None:
