@@ -1,15 +1,16 @@
-"""The ``nbgov`` group itself: its options, its exit codes, and how a command gets its session."""
+"""The ``nbgov`` group itself: its options, its exit codes, and what its commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from nbgov.errors import ApprovalNeeded, NbgovError
+from nbgov.errors import ApprovalNeeded, BackendFailed, NbgovError
 
 F = TypeVar("F", bound=Callable[..., Any])
 GROUP = "nbgov.commands"
@@ -85,3 +86,20 @@ def with_session(command: F) -> F:
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__
     return run  # type: ignore[return-value]  # the decorators return a function of another shape
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        BackendFailed: It cannot be written (``file-unwritable``).
+    """
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise BackendFailed(
+            f"{Path(path).name} cannot be written.",
+            code="file-unwritable",
+            why=error.strerror or type(error).__name__,
+            next_step="name a file in a folder that exists and that you may write to",
+        ) from error

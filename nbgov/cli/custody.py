@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbgov.cli.commands import main, with_session
-from nbgov.cli.lineage import write
+from nbgov.cli.commands import main, with_session, write_file
 from nbgov.errors import ConfigInvalid, IdentityFailed, RequestInvalid
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def export(session: Session, reference: str, *, out: str | None) -> None:
     if out is None:
         click.echo(bundle, nl=False)
         return
-    write(out, bundle)
+    write_file(out, bundle)
     click.echo(f"{out}: {len(bundle):,} bytes, key {key_id(session.world.signer.public_key())}")
 
 

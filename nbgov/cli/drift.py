@@ -11,13 +11,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbgov.cli.commands import EXIT_INTERRUPTED, main, with_session
-from nbgov.errors import BackendFailed, RequestInvalid
+from nbgov.cli.commands import EXIT_INTERRUPTED, main, with_session, write_file
+from nbgov.errors import RequestInvalid
 
 if TYPE_CHECKING:
     from nbgov.core.drift import DriftReport
@@ -120,7 +119,7 @@ def compare(  # noqa: PLR0913 - one argument an option
         replayed = replay(session, comparison.runs, function, metric, seeds=seeds, shapley=shapley)
     write_out(report, replayed, as_json=as_json)
     if page is not None:
-        write_page(Path(page), report_page(report, replayed))
+        write_file(page, report_page(report, replayed).encode())
     if attach:
         comparison.attach(replayed)
         click.echo(f"Attached to run {comparison.runs[1].run_id}.", err=True)
@@ -156,23 +155,6 @@ def painted() -> Callable[[str, str], str]:
     """What colours a text; click takes the colour away where nobody sees it."""
     is_plain = bool(os.environ.get("NO_COLOR"))
     return lambda text, mood: text if is_plain or not text else click.style(text, **COLOURS[mood])
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page.
-
-    Raises:
-        BackendFailed: It cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BackendFailed(
-            f"{path.name} cannot be written.",
-            code="file-unwritable",
-            why=type(error).__name__,
-            next_step="check the folder and its permissions",
-        ) from error
 
 
 def check_data_only(*, attach: bool, function: str | None) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nbgov.cli.commands import main, with_session
-from nbgov.errors import BackendFailed
+from nbgov.cli.commands import main, with_session, write_file
 
 if TYPE_CHECKING:
     from nbgov.session import Session
@@ -37,7 +35,7 @@ def show(session: Session, reference: str, *, html: str | None, as_json: bool) -
 
     found = trace(session, reference)
     if html is not None:
-        write(html, lineage_page(found).encode("utf-8", "replace"))
+        write_file(html, lineage_page(found).encode("utf-8", "replace"))
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
     elif html is None:
@@ -67,21 +65,4 @@ def export(session: Session, reference: str, *, form: str, out: str | None) -> N
     if out is None:
         click.echo(text, nl=False)
     else:
-        write(out, text.encode())
-
-
-def write(path: str, data: bytes) -> None:
-    """Write a file.
-
-    Raises:
-        BackendFailed: It cannot be written (``file-unwritable``).
-    """
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise BackendFailed(
-            f"{Path(path).name} cannot be written.",
-            code="file-unwritable",
-            why=error.strerror or type(error).__name__,
-            next_step="name a file in a folder that exists and that you may write to",
-        ) from error
+        write_file(out, text.encode())
