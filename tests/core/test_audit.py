@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -26,21 +25,13 @@ from nbgov.core.audit.chain import ATTEMPTS_OPEN_MAX
 from nbgov.core.audit.entry import layout
 from nbgov.errors import IntegrityFailed
 from nbgov.model import Record, RecordKind
+from tests.reference import audit_log_vectors
 
 TESTS = Path(__file__).parents[1]
 VECTORS = json.loads((TESTS / "vectors" / "audit-log.json").read_text(encoding="utf-8"))
 ORIGIN = VECTORS["origin"]
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 SURROGATES = st.text(st.characters(codec=None), max_size=8)
-
-
-def reference():
-    """The writer of the vectors; test folders are no packages."""
-    path = TESTS / "reference" / "audit_log_vectors.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def record(kind=RecordKind.VOTE, at=AT, **fields):
@@ -73,8 +64,7 @@ def line_of(one):
 
 def test_the_vectors_are_what_the_reference_writes():
     """The committed vectors are what the reference writes today."""
-    module = reference()
-    assert module.VECTORS.read_text(encoding="utf-8") == module.file_text()
+    assert audit_log_vectors.VECTORS.read_text(encoding="utf-8") == audit_log_vectors.file_text()
 
 
 def test_an_entry_has_the_bytes_of_its_vector():

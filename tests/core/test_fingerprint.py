@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import json
 import random
 from decimal import Decimal
@@ -21,24 +20,13 @@ from nbgov.core.fingerprint.cells import BLOCK_ROWS, SAMPLE_ROWS, reader
 from nbgov.core.fingerprint.logical import logical_type
 from nbgov.core.fingerprint.mixing import PIECES_MAX
 from nbgov.errors import BackendFailed, IntegrityFailed
+from tests.reference import fingerprint as reference
+from tests.reference import fingerprint_vectors
+from tests.reference.arrow_tables import arrow, batch_of
+from tests.reference.random_tables import LEAVES, cells_of, tables
 
 TESTS = Path(__file__).parents[1]
 VECTORS = json.loads((TESTS / "vectors" / "fingerprint.json").read_text(encoding="utf-8"))
-
-
-def load(name):
-    """A module of tests/reference; test folders are no packages."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / "reference" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = load("fingerprint")
-arrow_tables = load("arrow_tables")
-random_tables = load("random_tables")
-arrow, batch_of = arrow_tables.arrow, arrow_tables.batch_of
-LEAVES, cells_of, tables = random_tables.LEAVES, random_tables.cells_of, random_tables.tables
 
 
 def fold(*batches):
@@ -83,7 +71,7 @@ def test_vector(vector):
 def test_the_vectors_are_what_the_reference_writes():
     """The committed file is what the reference implementation writes today."""
     text = (TESTS / "vectors" / "fingerprint.json").read_text(encoding="utf-8")
-    assert load("fingerprint_vectors").document() == text
+    assert fingerprint_vectors.document() == text
 
 
 # ---- random tables of every type

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 from decimal import Decimal
@@ -20,31 +19,8 @@ from nbgov.core.drift.profile import BUCKET_ROWS_MIN, Profiler, bucket_mark, wit
 from nbgov.core.drift.quantiles import RANK_ERROR, QuantileSketch, read_distribution
 from nbgov.core.fingerprint import cell_hashes
 from nbgov.errors import IntegrityFailed
-
-ROWS = 4_000
-
-
-def flights(seed=1, rows=ROWS, **columns):
-    """A table much like flights, all columns drawn anew from the seed; some may be given."""
-    chance = np.random.default_rng(seed)
-    delay = np.round(chance.gamma(2, 12, rows) - 12)
-    made = {
-        "dep_delay": pa.array(delay, pa.int64(), mask=chance.random(rows) < 0.03),
-        "air_time": pa.array(np.round(chance.lognormal(4.8, 0.5, rows), 1)),
-        "distance": pa.array(chance.integers(80, 5_000, rows)),
-        "carrier": pa.array(chance.choice(["UA", "B6", "EV", "DL", "AA"], rows)),
-        "tailnum": pa.array([f"N{n:05d}" for n in chance.integers(0, 4_000, rows)], pa.string()),
-        "night": pa.array(chance.random(rows) < 0.2),
-    }
-    return pa.table(made | columns)
-
-
-def profile(table, sensitivity=None, batch_rows=1_000):
-    level = dict.fromkeys(table.column_names, "open") if sensitivity is None else sensitivity
-    profiler = Profiler(level, table.schema)
-    for batch in table.combine_chunks().to_batches(batch_rows):
-        profiler.update(batch)
-    return profiler.finish()
+from tests.core.drift_scene import ROWS, flights, profile
+from tests.reference.arrow_tables import batch_of
 
 
 def column(table, name, **options):
@@ -220,20 +196,10 @@ def test_distinct_counts():
     assert column(many, "x", batch_rows=65_536)["distinct"] == pytest.approx(200_000, rel=0.1)
 
 
-def load(name):
-    """A module of tests/reference; test folders are no packages."""
-    path = Path(__file__).parents[1] / "reference" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("level", ["open", "internal", "pii"])
 def test_every_type_has_a_profile(level):
     """Every table among the fingerprint vectors, of whatever types, has a profile."""
     path = Path(__file__).parents[1] / "vectors" / "fingerprint.json"
-    batch_of = load("arrow_tables").batch_of
     for vector in json.loads(path.read_text(encoding="utf-8")):
         batch = batch_of(vector["columns"], vector["rows"])
         profiler = Profiler(dict.fromkeys(batch.schema.names, level))

@@ -7,9 +7,7 @@ place. What works is said in ``docs/spec/fingerprint.md`` 9 and ``docs/spec/prof
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +17,7 @@ from nbgov.core.drift.profile import BUCKETS, Profiler
 from nbgov.core.drift.quantiles import read_distribution
 from nbgov.core.fingerprint import Fingerprinter, cell_hashes
 from nbgov.core.fingerprint.mixing import FACTOR_1, FACTOR_2, LANE_A, SEED, WORD_MASK, derive
+from tests.reference import fingerprint as reference
 
 KEY = bytes(range(32))
 ROWS = 20_000
@@ -27,18 +26,6 @@ SSNS = np.random.default_rng(7).integers(10**8, 10**9, ROWS)
 MAILS = [f"user{n}@example.com" for n in SSNS.tolist()]
 TABLE = pa.table({"ssn": SSNS, "mail": MAILS})
 RAW = set(SSNS.tolist())
-
-
-def load(name):
-    """A module of tests/reference; test folders are no packages."""
-    path = Path(__file__).parents[1] / "reference" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = load("fingerprint")
 
 
 def unshift(word, shift):

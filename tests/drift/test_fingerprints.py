@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -20,23 +19,13 @@ import nbgov
 from nbgov.backends.duckdb.digest import digest_sql, fingerprint_relation
 from nbgov.core.fingerprint import Fingerprinter
 from nbgov.errors import BackendFailed
+from tests.reference import fingerprint as reference
+from tests.reference.arrow_tables import batch_of
+from tests.reference.random_tables import LEAVES, tables
 
 TESTS = Path(__file__).parents[1]
 EXAMPLES = settings(max_examples=100, deadline=None)
 
-
-def load(name):
-    """A module of tests/reference; test folders are no packages."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / "reference" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = load("fingerprint")
-batch_of = load("arrow_tables").batch_of
-random_tables = load("random_tables")
-LEAVES, tables = random_tables.LEAVES, random_tables.tables
 
 # Names that an engine keeps as they are: DuckDB renames the second of two that differ in case.
 NAMES = st.lists(st.sampled_from(["id", "naïve name", 'q"q', "x"]), max_size=3, unique=True)

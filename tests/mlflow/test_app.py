@@ -18,8 +18,9 @@ from mlflow_plugin import app as ours
 from mlflow_plugin.app import words
 from mlflow_plugin.gate import open_store
 from nbgov.cli import main
+from tests.candidates import AFTER, BEFORE, build
 from tests.mlflow.serving import serving
-from tests.mlflow.yard import AFTER, BEFORE, build, copied, forget_registry, stores, train
+from tests.mlflow.yard import copied, forget_registry, stores, train
 
 pytestmark = [
     # MLflow's own use of SQLAlchemy, pydantic and others is not ours to mend.

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 import nbgov
 from mlflow_plugin import gated
 from mlflow_plugin.gate import open_store
-from tests.mlflow.yard import AFTER, BEFORE, build, copied, stores, train
+from tests.candidates import AFTER, BEFORE, build
+from tests.mlflow.yard import copied, stores, train
 
 GatedStore, GatedWorkspaceStore = gated.GatedStore, gated.GatedWorkspaceStore
 pytestmark = [

@@ -21,6 +21,7 @@ import pytest
 from playwright.sync_api import expect
 
 from nbgov.backends.accounts import own_account
+from tests.flights import build
 from tests.mlflow.browser import CONTRAST, OVERFLOW, chromium
 
 # A busy machine needs minutes for a server and three processes that train.
@@ -33,19 +34,6 @@ connections:
   warehouse: {kind: duckdb, path: warehouse.duckdb}
 principals:
   ada@acme.test: {accounts: ["%s"], groups: [analysts]}
-"""
-POLICY = """
-version: 1
-tags:
-  pii.email: ["warehouse.*.flights.email"]
-  public: ["warehouse.*.flights.*"]
-rules:
-  - id: analysts-read
-    effect: permit
-    to: {groups: [analysts]}
-    actions: [read]
-    on: ["warehouse.*.*"]
-    obligations: {masks: {"pii.*": redact}}
 """
 FLIGHTS = """
 CREATE TABLE flights AS
@@ -121,9 +109,7 @@ class Story:
 
 def told(url: str, folder: Path) -> Story:
     """Make the warehouse, let the trainings happen, and set an alias as a person would."""
-    (folder / "nbgov.yaml").write_text(CONFIG % own_account())
-    (folder / "policy.yaml").write_text(POLICY)
-    execute(folder, FLIGHTS)
+    build(folder, FLIGHTS, config=CONFIG % own_account())
     train(url, folder, *NAMES[:2])
     execute(folder, HOURS)
     client = mlflow.MlflowClient(url, url)

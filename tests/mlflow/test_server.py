@@ -8,7 +8,6 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import mlflow
 import mlflow.sklearn
 import numpy as np
@@ -27,6 +26,7 @@ from mlflow_plugin import captured, commands, spool, unfinished
 from mlflow_plugin.inputs import governed_inputs
 from mlflow_plugin.ledger import LEDGER, RECALLED
 from mlflow_plugin.runs import MlflowRuns
+from tests.flights import build
 from tests.mlflow.serving import free_port, serving
 
 pytestmark = [
@@ -39,27 +39,6 @@ pytestmark = [
 ]
 
 WRITERS = 12
-CONFIG = """
-version: 1
-policy: policy.yaml
-connections:
-  warehouse: {kind: duckdb, path: warehouse.duckdb}
-principals:
-  ada@acme.test: {groups: [analysts]}
-"""
-POLICY = """
-version: 1
-tags:
-  pii.email: ["warehouse.*.flights.email"]
-  public: ["warehouse.*.flights.*"]
-rules:
-  - id: analysts-read
-    effect: permit
-    to: {groups: [analysts]}
-    actions: [read]
-    on: ["warehouse.*.*"]
-    obligations: {masks: {"pii.*": redact}}
-"""
 SQL = """
 SELECT month, distance, carrier, delay, delay > 20 AS is_late, email FROM flights WHERE month <= :last
 """
@@ -68,16 +47,12 @@ SELECT month, distance, carrier, delay, delay > 20 AS is_late, email FROM flight
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """An nbgov.yaml with a warehouse of flights."""
-    folder = tmp_path_factory.mktemp("house")
-    (folder / "nbgov.yaml").write_text(CONFIG)
-    (folder / "policy.yaml").write_text(POLICY)
-    with duckdb.connect(str(folder / "warehouse.duckdb")) as database:
-        database.execute(
-            "CREATE TABLE flights AS SELECT (i % 12) + 1 AS month, 100.0 + i % 97 AS distance,"
-            " 'ABC'[i % 3 + 1:i % 3 + 1] AS carrier, (i * 7 % 41)::DOUBLE AS delay,"
-            " 'person' || i || '@private.test' AS email FROM range(2400) t(i)"
-        )
-    return folder
+    return build(
+        tmp_path_factory.mktemp("house"),
+        "CREATE TABLE flights AS SELECT (i % 12) + 1 AS month, 100.0 + i % 97 AS distance,"
+        " 'ABC'[i % 3 + 1:i % 3 + 1] AS carrier, (i * 7 % 41)::DOUBLE AS delay,"
+        " 'person' || i || '@private.test' AS email FROM range(2400) t(i)",
+    )
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from nbgov.retraining.outline import outline
 from nbgov.retraining.page import report_html, report_page
 from nbgov.retraining.pictures import picture
 from nbgov.retraining.telling import report_text
-from tests.surfaces.seasons import ADA, SQL, build, nbgov
+from tests.flights import ADA
+from tests.surfaces.seasons import SQL, build, nbgov
 
 hostile = st.one_of(
     st.sampled_from(

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-import duckdb
 import mlflow
 import mlflow.sklearn
 import numpy as np
@@ -67,6 +66,7 @@ from mlflow_plugin.ledger import LEDGER, RECALLED
 from mlflow_plugin.runs import MlflowRuns
 from mlflow_plugin.spool import Binding
 from nbgov.cli import main
+from tests.flights import CONFIG, build
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,28 +76,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow"),
 ]
 
-CONFIG = """
-version: 1
-policy: policy.yaml
-connections:
-  warehouse: {kind: duckdb, path: warehouse.duckdb}
-principals:
-  ada@acme.test: {groups: [analysts]}
-  grace@acme.test: {groups: [analysts]}
-"""
-POLICY = """
-version: 1
-tags:
-  pii.email: ["warehouse.*.flights.email"]
-  public: ["warehouse.*.flights.*"]
-rules:
-  - id: analysts-read
-    effect: permit
-    to: {groups: [analysts]}
-    actions: [read]
-    on: ["warehouse.*.*"]
-    obligations: {masks: {"pii.*": redact}}
-"""
 SQL = "SELECT month, distance, delay, email FROM flights WHERE month BETWEEN :first AND :last"
 
 
@@ -128,16 +106,13 @@ def experiment(tmp_path, tracking):
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """An nbgov.yaml with a warehouse: two seasons of flights, and an address in every row."""
-    folder = tmp_path_factory.mktemp("house")
-    (folder / "nbgov.yaml").write_text(CONFIG)
-    (folder / "policy.yaml").write_text(POLICY)
-    with duckdb.connect(str(folder / "warehouse.duckdb")) as database:
-        database.execute(
-            "CREATE TABLE flights AS SELECT (i % 12) + 1 AS month, 100.0 + i % 97 AS distance,"
-            " CASE WHEN i % 12 < 6 THEN i % 11 ELSE 500 + i % 13 END::DOUBLE AS delay,"
-            " 'person' || i || '@private.test' AS email FROM range(2400) t(i)"
-        )
-    return folder
+    return build(
+        tmp_path_factory.mktemp("house"),
+        "CREATE TABLE flights AS SELECT (i % 12) + 1 AS month, 100.0 + i % 97 AS distance,"
+        " CASE WHEN i % 12 < 6 THEN i % 11 ELSE 500 + i % 13 END::DOUBLE AS delay,"
+        " 'person' || i || '@private.test' AS email FROM range(2400) t(i)",
+        config=CONFIG + "  grace@acme.test: {groups: [analysts]}\n",
+    )
 
 
 @pytest.fixture

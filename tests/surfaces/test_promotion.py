@@ -8,7 +8,6 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import duckdb
 import pytest
 from click.testing import CliRunner
 
@@ -18,28 +17,7 @@ from nbgov.backends.memory import MemoryRunStore
 from nbgov.cli import main
 from nbgov.errors import BackendFailed, ConfigInvalid, Denied, RequestInvalid
 from nbgov.model import ModelVersion, Run
-
-CONFIG = """
-version: 1
-policy: policy.yaml
-connections:
-  wh: {kind: duckdb, path: wh.duckdb}
-principals:
-  ada: {groups: [analysts]}
-  grace: {groups: [analysts], roles: [owner]}
-  heidi: {roles: [owner]}
-  mallory: {}
-"""
-POLICY = """
-version: 1
-tags: {public: ["wh.main.flights.*"]}
-rules:
-  - {id: read, effect: permit, to: {groups: [analysts]}, actions: [read], on: ["wh.main.*"]}
-content: {entities: []}
-drift: {approval: {by: {roles: [owner]}}}
-"""
-BEFORE = "SELECT id, delay FROM flights WHERE id < 2000"
-AFTER = "SELECT id, delay * 60 AS delay FROM flights WHERE id < 2000"
+from tests.candidates import AFTER, BEFORE, build
 
 
 class Yard:
@@ -86,21 +64,9 @@ class Yard:
         )
 
 
-def build(folder):
-    """A project with a warehouse, and nothing trained yet."""
-    with duckdb.connect(folder / "wh.duckdb") as connection:
-        connection.execute(
-            "CREATE TABLE flights AS"
-            " SELECT i AS id, (i * 7919) % 240 - 20 AS delay FROM range(4000) t(i)"
-        )
-    (folder / "nbgov.yaml").write_text(CONFIG)
-    (folder / "policy.yaml").write_text(POLICY)
-    return Yard(folder)
-
-
 @pytest.fixture
 def yard(tmp_path, monkeypatch):
-    made = build(tmp_path)
+    made = Yard(build(tmp_path))
     monkeypatch.setattr(room, "run_store", lambda: made.store)
     return made
 
@@ -108,7 +74,7 @@ def yard(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A released first version, a second one whose delays are in another unit, and two more runs."""
-    made = build(tmp_path_factory.mktemp("yard"))
+    made = Yard(build(tmp_path_factory.mktemp("yard")))
     made.train("run-1", BEFORE)
     made.register("1", "run-1")
     made.admit("models:/churn/1")

@@ -17,7 +17,8 @@ from nbgov.retraining.page import report_html
 from nbgov.retraining.replay import TrainingFailed, attribute
 from nbgov.retraining.telling import report_text
 from nbgov.retraining.training import load_function, replay
-from tests.surfaces.seasons import ADA, SQL, build
+from tests.flights import ADA
+from tests.surfaces.seasons import SQL, build
 from tests.surfaces.test_drift import Page, report
 
 numbers = st.floats(-100, 100).map(lambda number: round(number, 3))

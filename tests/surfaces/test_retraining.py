@@ -21,7 +21,8 @@ from pyarrow import parquet
 from nbgov import compare, connect
 from nbgov.demo import real_tables
 from nbgov.notebook.magic import report_bundle
-from tests.surfaces.seasons import ADA, nbgov
+from tests.flights import ADA, CONFIG
+from tests.surfaces.seasons import nbgov
 from tests.surfaces.test_drift import Page
 
 pytestmark = [
@@ -31,15 +32,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*AnyType:UserWarning"),
 ]
 
-CONFIG = """
-version: 1
-policy: policy.yaml
-connections:
-  warehouse: {kind: duckdb, path: warehouse.duckdb}
-principals:
-  ada@acme.test: {groups: [analysts]}
-rows: {keep: training}
-"""
 POLICY = """
 version: 1
 tags:
@@ -100,7 +92,7 @@ def house(tmp_path_factory):
         september = database.sql("SELECT * FROM flights WHERE month = 9").to_arrow_table()
     parquet.write_table(september, folder / "september.parquet")
     (folder / "train.py").write_text(TRAIN)
-    (folder / "nbgov.yaml").write_text(CONFIG)
+    (folder / "nbgov.yaml").write_text(CONFIG + "rows: {keep: training}\n")
     (folder / "policy.yaml").write_text(POLICY)
     return folder
 

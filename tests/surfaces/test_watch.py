@@ -13,7 +13,8 @@ import pytest
 from nbgov import connect
 from nbgov.errors import RequestInvalid
 from nbgov.retraining.watch import Watched, rounds
-from tests.surfaces.seasons import ADA, POLICY, SQL, build, nbgov
+from tests.flights import ADA, POLICY
+from tests.surfaces.seasons import SQL, build, nbgov
 
 WINTER = SQL.replace(":season", "0")
 
