@@ -21,7 +21,16 @@ from nbgov.core.drift.inputs import used_inputs
 from nbgov.core.drift.report import DriftReport
 from nbgov.core.promotion.consent import VERB
 from nbgov.errors import IntegrityFailed
-from nbgov.model import Approval, DatasetVersion, Delivery, ModelVersion, Run, RunInput, Vote
+from nbgov.model import (
+    Approval,
+    ApprovalState,
+    DatasetVersion,
+    Delivery,
+    ModelVersion,
+    Run,
+    RunInput,
+    Vote,
+)
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -72,6 +81,11 @@ class ApprovalSummary:
     state: str
     votes: tuple[Vote, ...]
     requested_at: datetime
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the consent was given, used since or not."""
+        return self.state in {ApprovalState.APPROVED, ApprovalState.CONSUMED}
 
     @classmethod
     def of(cls, approval: Approval) -> ApprovalSummary:

@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from nbgov.core.policy.document import PUBLIC
 from nbgov.core.policy.tags import Classification
 from nbgov.model import Catalog, ColumnName, OutputColumn, Statement, TableName
-
-OPEN = "open"
-INTERNAL = "internal"
-PII = "pii"
-# From the most closed to the most open.
-LEVELS = (PII, INTERNAL, OPEN)
+from nbgov.model.dataset import INTERNAL, LEVELS, OPEN, PII
 
 
 @dataclass(frozen=True, slots=True)

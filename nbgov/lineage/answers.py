@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from nbgov.core.lineage import ApprovalSummary, Lineage
 from nbgov.model import DatasetVersion
 
-RELEASED = frozenset({"approved", "consumed"})
 NAMES_SHOWN_MAX = 3
 UNBOUND = "no governed input is bound to the run"
 NOT_NEEDED = "no read of these inputs needed an approval, or none is kept here"
@@ -105,7 +104,7 @@ def who_approved(approvals: tuple[ApprovalSummary, ...]) -> Answer:
         f"{vote.voter} ({one.subject}, ticket {one.ticket})"
         for one in approvals
         for vote in one.votes
-        if vote.is_approval and one.state in RELEASED
+        if vote.is_approval and one.is_given
     ]
     if said:
         return Answer("Who approved?", "", shortened(tuple(said)))
@@ -121,7 +120,7 @@ def may_it_ship(lineage: Lineage) -> Answer:
     if not report.holds:
         return Answer(question, "Nothing holds it", "under the drift policy", "good")
     promotions = [one for one in lineage.approvals if one.subject == "promotion"]
-    if any(one.state in RELEASED for one in promotions):
+    if any(one.is_given for one in promotions):
         told = f"by an approval, although: {reasons(report.holds)}"
         return Answer(question, "Released", told, "good")
     return Answer(question, "Held", reasons(report.holds), "bad")

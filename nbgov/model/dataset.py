@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+# How sensitive a column of a result is, from the most closed to the most open.
+PII: Final = "pii"
+INTERNAL: Final = "internal"
+OPEN: Final = "open"
+LEVELS = (PII, INTERNAL, OPEN)
 
 
 @dataclass(frozen=True, slots=True)

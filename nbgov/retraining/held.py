@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbgov.core.datasets import DIGESTED_ROWS_MIN, key_of
-from nbgov.core.drift.profile import OPEN, Profiler
+from nbgov.core.drift.profile import Profiler
 from nbgov.core.fingerprint import Fingerprint, Fingerprinter, cell_hashes
 from nbgov.core.fingerprint.record import KEYED_SPEC
 from nbgov.model import DatasetVersion
+from nbgov.model.dataset import OPEN
 from nbgov.tables import open_batches
 
 if TYPE_CHECKING:

@@ -9,9 +9,6 @@ import pytest
 from nbgov.core.policy import parse as parse_policy
 from nbgov.core.policy.tags import Classification
 from nbgov.core.result_columns import (
-    INTERNAL,
-    OPEN,
-    PII,
     names_untraced,
     result_columns,
     tables_seen,
@@ -19,6 +16,7 @@ from nbgov.core.result_columns import (
 from nbgov.core.statement import parse
 from nbgov.core.statement.views import compose
 from nbgov.model import Catalog, Column, Table, TableName
+from nbgov.model.dataset import INTERNAL, OPEN, PII
 
 PEOPLE, TALL = TableName("main", "people"), TableName("main", "tall")
 POLICY = """

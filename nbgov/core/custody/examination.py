@@ -26,7 +26,6 @@ from nbgov.errors import IntegrityFailed
 from nbgov.model import Delivery, Receipt, RecordKind
 
 Outcome = Literal["holds", "fails", "unchecked"]
-RELEASED = frozenset({"approved", "consumed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +191,10 @@ def of_approvals(custody: Custody, entries: Mapping[tuple[str, int], Entry]) -> 
         found = approvals.get(ticket)
         if found is None:
             continue
-        if ticket in wanted and found.state not in RELEASED:
+        if ticket in wanted and not found.is_given:
             problems.append(f"ticket {ticket} was not approved")
         voters = [vote.voter for vote in found.votes if vote.is_approval]
-        if found.state in RELEASED and not voters:
+        if found.is_given and not voters:
             problems.append(f"nobody approved ticket {ticket}")
         if not all((ticket, voter) in votes for voter in voters):
             problems.append(f"no entry records the votes on ticket {ticket}")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbgov.core.drift.evidence import proportions_tail
-from nbgov.core.drift.profile import OPEN
 from nbgov.model import ColumnTerms
+from nbgov.model.dataset import INTERNAL, OPEN
 
 MISSING_MIN = 0.005
 # Levels of sensitivity whose profiles hold bounds and quantiles; only those of OPEN may be told.
-MEASURED = frozenset({OPEN, "internal"})
+MEASURED = frozenset({OPEN, INTERNAL})
 NO_TERMS = ColumnTerms()
 
 

@@ -10,6 +10,7 @@ from nbgov.core.drift.inputs import InputPair, profile_columns, used_inputs
 from nbgov.core.drift.profile import MOMENTS
 from nbgov.core.drift.report import Cause, listed
 from nbgov.model import DatasetVersion, FreshnessTerms, Run, RunInput
+from nbgov.model.dataset import OPEN
 
 Versions = Mapping[str, DatasetVersion]
 
@@ -128,7 +129,7 @@ def newest_moment(
     if figures.get("type") not in MOMENTS or not isinstance(newest, str):
         return None, False
     try:
-        return datetime.fromisoformat(newest), figures.get("level") == "open"
+        return datetime.fromisoformat(newest), figures.get("level") == OPEN
     except ValueError:  # A moment beyond the year 9999 is in no calendar.
         return None, False
 

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +27,9 @@ from nbgov.core.fingerprint.cells import is_list, is_text, segments
 from nbgov.core.fingerprint.fold import disagree
 from nbgov.core.fingerprint.logical import logical_columns
 from nbgov.core.fingerprint.mixing import SPEC, Counts, Words, mix
+from nbgov.model.dataset import INTERNAL, OPEN, PII
 
 FORMAT = 1
-OPEN: Final = "open"
-INTERNAL: Final = "internal"
-PII: Final = "pii"
 
 BUCKETS = 64
 BUCKET_SHIFT = np.uint64(58)
