@@ -197,7 +197,6 @@ def test_the_patterns_mean_what_they_mean_to_the_library(parts: list[str]) -> No
 # ---------------------------------------------------------------- what is not found
 
 FAKE = Faker()
-FAKE.seed_instance(1)
 PLAIN: dict[str, Callable[[], str]] = {
     "prose": lambda: FAKE.paragraph(6),
     "headline": lambda: FAKE.paragraph(6).upper(),
@@ -237,6 +236,9 @@ PLAIN: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("kind", PLAIN)
 def test_nothing_is_found_where_no_secret_is(kind: str) -> None:
     """In 500 values of each kind without a secret, nothing is found."""
+    # Long enough, chance spells the start of a token: the values are the same in every run.
+    CHANCE.seed(kind)
+    FAKE.seed_instance(kind)
     values = [PLAIN[kind]() for _ in range(500)]
     assert [value for value in values if find(value)] == []
 
