@@ -32,9 +32,11 @@ CODES: dict[str, str] = {
     "unknown-run": "The run is not in the run store.",
     "unknown-ticket": "The approval ticket is not in the store.",
     "unknown-dataset": "A reference means no dataset version, or more than one.",
+    "unknown-record": "The audit log has no entry of this number.",
     "unknown-reference": "Nothing that can be compared has this name.",
     "no-baseline": "There is nothing earlier to compare with.",
     "not-replayable": "A training cannot be done again, as its inputs are not at hand.",
+    "receipt-invalid": "A text is no receipt of an audit entry.",
     "bind-missing": "A :name in the SQL has no value.",
     "bind-type": "A bound value has a type that cannot be sent to a database.",
     "file-unreadable": "A file could not be read to its end as what it is said to be.",
@@ -55,6 +57,7 @@ CODES: dict[str, str] = {
     "approval-refused": "A voter refused the ticket.",
     "self-approval": "A principal cannot vote on their own ticket.",
     "vote-not-permitted": "The principal may not vote on this ticket.",
+    "unseal-not-permitted": "The policy does not let the principal see sealed literals.",
     "promotion-held": "A model version may not be promoted, or nobody could consent to it.",
     "too-many-bytes": "The result is larger than the policy permits.",
     "too-many-rows-changed": "A write changed more rows than the policy permits, and was undone.",
@@ -64,8 +67,11 @@ CODES: dict[str, str] = {
     "database-unavailable": "The database could not be reached or opened.",
     "database-error": "The database refused or aborted the statement.",
     "cancelled": "The statement was cancelled before it ended.",
+    "witness-unavailable": "A witness of the audit log did not answer.",
+    "address-unavailable": "A server cannot listen where it should.",
     "audit-unavailable": "The audit log could not be written, so nothing ran.",
     "state-unavailable": "A file or store under the state folder could not be read or written.",
+    "seal-erased": "The key of what an audit entry keeps sealed was destroyed.",
     "detector-failed": "The PII detector failed, so nothing was released.",
     "detector-model-missing": "The language model of the PII detector is not installed.",
     "driver-missing": "The driver for this kind of connection is not installed.",
@@ -78,6 +84,13 @@ CODES: dict[str, str] = {
     "rewrite-unverified": "The second parser disagrees with the rewritten statement.",
     "masked-column-in-result": "The server says that a masked column would arrive as it is stored.",
     "audit-broken": "The audit log does not verify.",
+    "index-damaged": "The audit log and its search index do not fit.",
+    "seal-broken": "What an audit entry keeps sealed is not what was sealed for it.",
+    "bundle-invalid": "A file is no bundle of an audit log, or was changed.",
+    "checkpoint-invalid": "A signed checkpoint does not verify.",
+    "key-invalid": "A text is no verifier key.",
+    "proof-invalid": "A proof does not show that an entry is in the log.",
+    "witness-refused": "A witness says that the log is not the one it saw before.",
     "rows-damaged": "Kept rows are not the ones that were delivered.",
     "digests-disagree": "Fingerprints are damaged, or not those of one dataset and its parts.",
     "lineage-invalid": "A lineage record does not decode.",
@@ -140,10 +153,15 @@ class NbgovError(Exception):
         return rows
 
     def render(self) -> str:
-        """The error as a person sees it, at most six lines, with the record number."""
+        """The error as a person sees it, at most six lines, with record number and receipt.
+
+        A notebook keeps no metadata with an error, so the receipt stands here in full.
+        """
         rows = self.lines()
         if self.record is not None:
             rows[-1] += f"        record  {self.record}"
+        if self.receipt is not None:
+            rows.append(f"  receipt {self.receipt}")
         return "\n".join(rows)
 
     def _render_traceback_(self) -> list[str]:
@@ -184,9 +202,15 @@ class ApprovalNeeded(NbgovError):
 
 
 class BackendFailed(NbgovError):
-    """A product did not do its part."""
+    """A product did not do its part.
+
+    Attributes:
+        sqlstate: The database's own number of the error, as far as the requester may know it, or
+            empty.
+    """
 
     default_code = "database-error"
+    sqlstate: str = ""
 
 
 class IntegrityFailed(NbgovError):

@@ -1,11 +1,13 @@
 """Write ``tests/vectors/audit-log.json`` from the words of ``docs/spec/audit-log.md`` alone.
 
 Run it as ``python tests/reference/audit_log_vectors.py``. It shares no code with nbgov, and writes
-JSON entries by hand. A vector never changes: the logs that people keep hold these bytes.
+JSON entries, the tree and Ed25519 by hand. A vector never changes: the logs that people keep hold
+these bytes.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -41,8 +43,12 @@ def written(value):
     return "{" + ",".join(f"{text(key)}:{written(value[key])}" for key in sorted(value)) + "}"
 
 
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
 def digest(line):
-    return hashlib.sha256(line.encode()).hexdigest()
+    return sha256(b"\0" + line.encode()).hex()
 
 
 def entry(record, index=0, prev=GENESIS, origin=ORIGIN):
@@ -79,20 +85,28 @@ ATTEMPT = record(
     "attempt",
     principal="ada@acme.test",
     account="ada",
+    via="os-account",
+    groups=["analysts"],
+    roles=["reader"],
     origin={"surface": "magic", "cell": "7"},
     connection="warehouse",
+    database_user="nbgov_reader",
     dialect="duckdb",
     verb="SELECT",
     effects=["read"],
     statement="SELECT ? FROM flights WHERE month = :m",
     statement_mac="0f" * 32,
     binds_mac="a1" * 32,
+    literals=f"{'5e' * 16}-20260102:c2VhbGVk",
     tables=["main.flights"],
     columns=["main.flights.month"],
     decision="permit",
+    reason="analysts may read flights",
     rules=["analysts-read"],
     obligations=["at most 100000 rows"],
     policy="3f9c",
+    run="e1d2",
+    ticks=81_000,
 )
 OUTCOME = record(
     "outcome",
@@ -100,16 +114,36 @@ OUTCOME = record(
     attempt=0,
     status="ok",
     rows_read=12,
+    bytes_read=4_096,
+    batches=1,
     masked=["email: redact"],
     entities={"PERSON": 3, "EMAIL_ADDRESS": 1},
     version="ab",
     content="cd",
+    schema="ef",
 )
 STRANGE = 'quote " backslash \\ tab \t line \n bell \x07 del \x7f é 漢 😀 \u2028'
 DENIAL = record("outcome", "03:04:06.500000", status="denied", rules=[], statement=STRANGE)
 VOTE = record("vote", "03:04:08.000000", ticket="t1", voters=["grace@acme.test"], note="approve")
 INTERRUPTION = record("interrupted", "03:05:00.000000", request="60", attempt=3)
 REPAIR = record("repair", "03:05:01.000000", request="", session="", note="cut 7 bytes")
+FAILURE = record(
+    "outcome", "03:05:02.000000", request="62", status="error", code="refused-by-database",
+    sqlstate="42501",
+)  # fmt: skip
+ROTATION = record(
+    "admin", "03:05:03.000000", request="", verb="ROTATE",
+    note="nbgov-vectors+7a0c6b6e+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+)  # fmt: skip
+CATALOG = record(
+    "catalog", "03:05:04.000000", request="", connection="warehouse", tables=["main.flights"],
+    changes=["main.flights: column delay was added"], version="2",
+)  # fmt: skip
+# The names in a mapping are free, and these look like fields.
+HEADS = record(
+    "heads", "03:05:05.000000", request="", session="",
+    heads={"gateway-1": "7 AAAA", "kind": "attempt", "status": "ok", "attempt": "0", "at": "now"},
+)  # fmt: skip
 RECORDS = [
     ATTEMPT,
     OUTCOME,
@@ -118,15 +152,20 @@ RECORDS = [
     VOTE,
     INTERRUPTION,
     REPAIR,
+    FAILURE,
+    ROTATION,
+    CATALOG,
+    HEADS,
     record("attempt", "03:06:00.000000", request="61"),
 ]
 REPORT = {
     "origin": ORIGIN,
     "entries": len(RECORDS),
-    "outcomes": {"denied": 1, "ok": 1},
+    "outcomes": {"denied": 1, "error": 1, "ok": 1},
     "interrupted": 1,
     "repairs": 1,
-    "open_attempts": [7],
+    "open_attempts": [11],
+    "rotations": {"8": ROTATION["note"]},
     "last_digest": digest(chain(RECORDS)[-1]),
 }
 
@@ -135,13 +174,13 @@ REPORT = {
 
 
 def mark(value):
-    whole = written(value)
-    return f"… {len(whole.encode())} bytes, sha256 {digest(whole)}"
+    whole = written(value).encode()
+    return f"… {len(whole)} bytes, sha256 {sha256(whole).hex()}"
 
 
 def head(items):
     sums = [sum(len(one) + 1 for one in items[: count + 1]) for count in range(len(items))]
-    return [one for one, end in zip(items, sums, strict=True) if end <= 256]
+    return [one for one, end in zip(items, sums, strict=True) if end <= 128]
 
 
 def shortened():
@@ -150,7 +189,7 @@ def shortened():
     origin = {f"key {number:04}": "v" * 20 for number in range(3_000)}
     entities = dict.fromkeys((f"ENTITY_{number:05}" for number in range(4_000)), 1)
     for field, value, stored in (
-        ("statement", statement, statement[:256] + mark(statement)),
+        ("statement", statement, statement[:128] + mark(statement)),
         ("columns", columns, [*head(columns), mark(columns)]),
         ("origin", origin, {mark(origin): ""}),
         ("entities", entities, {mark(entities): 0}),
@@ -239,6 +278,169 @@ def broken():
         yield {"what": what, "lines": lines, "problem_index": index, "problem": problem}
 
 
+# ---- section 6: the tree, as RFC 6962 defines it
+
+
+def root(leaves):
+    if len(leaves) < 2:
+        return leaves[0] if leaves else sha256(b"")
+    half = middle(len(leaves))
+    return sha256(b"\1" + root(leaves[:half]) + root(leaves[half:]))
+
+
+def middle(count):
+    power = 1
+    while 2 * power < count:
+        power *= 2
+    return power
+
+
+def inclusion(index, leaves):
+    if len(leaves) == 1:
+        return []
+    half = middle(len(leaves))
+    if index < half:
+        return [*inclusion(index, leaves[:half]), root(leaves[half:])]
+    return [*inclusion(index - half, leaves[half:]), root(leaves[:half])]
+
+
+def consistency(old, leaves, *, is_whole=True):
+    if old == len(leaves):
+        return [] if is_whole else [root(leaves)]
+    half = middle(len(leaves))
+    if old <= half:
+        return [*consistency(old, leaves[:half], is_whole=is_whole), root(leaves[half:])]
+    return [*consistency(old - half, leaves[half:], is_whole=False), root(leaves[:half])]
+
+
+def hexes(digests):
+    return [one.hex() for one in digests]
+
+
+def tree():
+    leaves = [bytes.fromhex(digest(line)) for line in chain(RECORDS)]
+    sizes = range(len(leaves) + 1)
+    return {
+        "roots": [root(leaves[:size]).hex() for size in sizes],
+        "inclusion": [
+            {"index": index, "size": size, "path": hexes(inclusion(index, leaves[:size]))}
+            for size in sizes
+            for index in range(size)
+        ],
+        "consistency": [
+            {"old": old, "new": new, "path": hexes(consistency(old, leaves[:new]))}
+            for new in sizes
+            for old in range(1, new + 1)
+        ],
+    }
+
+
+# ---- section 6: signed notes, with Ed25519 as RFC 8032 defines it
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+BASE_Y = 4 * pow(5, -1, P) % P
+BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+
+
+def added(one, other):
+    (x1, y1), (x2, y2) = one, other
+    k = D * x1 * x2 * y1 * y2
+    x = (x1 * y2 + x2 * y1) * pow(1 + k, -1, P)
+    y = (y1 * y2 + x1 * x2) * pow(1 - k, -1, P)
+    return x % P, y % P
+
+
+def times(number):
+    total, doubled = (0, 1), (BASE_X, BASE_Y)
+    while number:
+        if number & 1:
+            total = added(total, doubled)
+        doubled = added(doubled, doubled)
+        number >>= 1
+    x, y = total
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def secrets(seed):
+    hashed = hashlib.sha512(seed).digest()
+    scalar = int.from_bytes(hashed[:32], "little") & (2**255 - 8) & ~(2**255) | 2**254
+    return scalar % 2**255, hashed[32:]
+
+
+def public(seed):
+    return times(secrets(seed)[0])
+
+
+def number_of(*parts):
+    return int.from_bytes(hashlib.sha512(b"".join(parts)).digest(), "little") % ORDER
+
+
+def signature(seed, data):
+    scalar, prefix = secrets(seed)
+    nonce = number_of(prefix, data)
+    point = times(nonce)
+    proof = (nonce + number_of(point, public(seed), data) * scalar) % ORDER
+    return point + proof.to_bytes(32, "little")
+
+
+def base(data):
+    return base64.b64encode(data).decode()
+
+
+def key_id(name, algorithm, key):
+    return sha256(name.encode() + b"\n" + bytes([algorithm]) + key)[:4]
+
+
+def vkey(name, algorithm, seed):
+    key = public(seed)
+    return f"{name}+{key_id(name, algorithm, key).hex()}+{base(bytes([algorithm]) + key)}"
+
+
+SEED, WITNESS_SEED, WITNESS, SECONDS = bytes(range(32)), bytes(32), "witness.example/w1", 1767323045
+
+
+def checkpoint():
+    lines = chain(RECORDS)
+    found = root([bytes.fromhex(digest(line)) for line in lines])
+    return f"{ORIGIN}\n{len(lines)}\n{base(found)}\n"
+
+
+def signed():
+    body = checkpoint()
+    value = key_id(ORIGIN, 1, public(SEED)) + signature(SEED, body.encode())
+    return f"{body}\n— {ORIGIN} {base(value)}\n"
+
+
+def cosigned():
+    covered = f"cosignature/v1\ntime {SECONDS}\n{checkpoint()}".encode()
+    value = SECONDS.to_bytes(8, "big") + signature(WITNESS_SEED, covered)
+    return f"{signed()}— {WITNESS} {base(key_id(WITNESS, 4, public(WITNESS_SEED)) + value)}\n"
+
+
+def notes():
+    return {
+        "seed": SEED.hex(),
+        "key": vkey(ORIGIN, 1, SEED),
+        "checkpoint": signed(),
+        "witness_seed": WITNESS_SEED.hex(),
+        "witness": vkey(WITNESS, 4, WITNESS_SEED),
+        "seconds": SECONDS,
+        "cosigned": cosigned(),
+    }
+
+
+# ---- section 6: a proof
+
+
+def proof(index):
+    lines = chain(RECORDS)
+    path = inclusion(index, [bytes.fromhex(digest(line)) for line in lines])
+    head = ["c2sp.org/tlog-proof@v1", f"extra {base(lines[index].encode())}", f"index {index}"]
+    return {"index": index, "text": "\n".join([*head, *map(base, path), "", signed()])}
+
+
 def vectors():
     return {
         "spec": "docs/spec/audit-log.md, version 1",
@@ -248,6 +450,10 @@ def vectors():
             for one, line in zip(RECORDS, chain(RECORDS), strict=True)
         ],
         "report": REPORT,
+        "receipt": f"{ORIGIN}/1#{digest(chain(RECORDS)[1])}",
+        "tree": tree(),
+        "notes": notes(),
+        "proof": proof(2),
         "shortened": list(shortened()),
         "broken": list(broken()),
     }

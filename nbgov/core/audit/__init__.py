@@ -1,9 +1,12 @@
-"""The bytes of the audit log: how a record becomes an entry, and whether a log adds up.
+"""The bytes of the audit log: records, entries, the tree over them, and what is signed of it.
 
-An entry is one line of canonical JSON that names the SHA-256 of the line before it. This package
-knows nothing of files, locks or time: a backend stores what :func:`encode` returns and hands the
-same bytes to :func:`verify`. The format is ``docs/spec/audit-log.md``, whose section 9 says what
-a chain cannot show; the vectors are ``tests/vectors/audit-log.json``.
+An entry is one line of canonical JSON that names the digest of the line before it; the same digest
+is a leaf of a Merkle tree whose root the log signs and witnesses cosign. This package knows nothing
+of files, locks or time: a backend stores what :func:`encode` returns and hands the same bytes to
+:func:`verify`. :mod:`~nbgov.core.audit.merkle`, :mod:`~nbgov.core.audit.note` and
+:mod:`~nbgov.core.audit.proof` hold the tree, the signed notes and the proofs. The format is
+``docs/spec/audit-log.md``, whose section 10 says what is found out by which means and what is not;
+the vectors are ``tests/vectors/audit-log.json``.
 """
 
 from nbgov.core.audit.chain import AuditReport, interruptions, verify

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from nbgov.core.audit.merkle import leaf_digest
 from nbgov.errors import IntegrityFailed
 from nbgov.model import Record, RecordKind
 
@@ -22,10 +23,12 @@ VERSION = 1
 GENESIS_DIGEST = bytes(32)
 ENTRY_BYTES_MAX = 65_535
 ORIGIN_CHARS_MAX = 256
-SHORTENED_CHARS_MAX = 256
+SHORTENED_CHARS_MAX = 128
 
 MEMBERS = {"v": "int", "origin": "origin", "index": "int", "prev": "digest", "record": "object"}
 HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+# The id of a key, and base64 of a nonce and what AES-GCM made under that key.
+SEALED = re.compile(r"[0-9a-f]{32}-[0-9]{8}:[A-Za-z0-9+/]+={0,2}")
 # Spec audit-log 2: sorted members, no white space, nothing escaped that need not be.
 CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
@@ -39,7 +42,7 @@ class Entry:
         index: Number of the entry.
         prev_digest: Digest of the entry before.
         record: What the entry states.
-        digest: SHA-256 of the stored bytes.
+        digest: Digest of the stored bytes, which is that of a leaf of the Merkle tree.
     """
 
     origin: str
@@ -111,7 +114,7 @@ def decode(line: bytes) -> Entry:
         index=entry["index"],
         prev_digest=bytes.fromhex(entry["prev"]),
         record=read_record(entry["record"]),
-        digest=hashlib.sha256(line).digest(),
+        digest=leaf_digest(line),
     )
 
 
@@ -137,9 +140,9 @@ def layout(record_type: type[Record]) -> tuple[Row, ...]:
     for field in dataclasses.fields(record_type):
         keeping = field.metadata.get("audit")
         written, _, absent = str(field.type).partition(" | ")
-        if keeping not in {"keep", "digest", "omit"} or written not in SHAPES:
+        if keeping not in {"keep", "digest", "seal", "omit"} or written not in SHAPES:
             raise RuntimeError(f"Record.{field.name} does not declare how the audit log keeps it.")
-        shape = "digest" if keeping == "digest" else written
+        shape = {"digest": "digest", "seal": "sealed"}.get(keeping, written)
         rows.append(Row(field.name, keeping, shape, is_required=not absent))
     return tuple(rows)
 
@@ -208,7 +211,8 @@ def shorten(fields: dict[str, Any], *, excess: int) -> dict[str, Any]:
     """The same fields, the longest ones shortened until ``excess`` bytes are saved."""
     # Spec audit-log 4: longest first, ties by name.
     sizes = {name: len(canonical(value)) for name, value in fields.items()}
-    longest_first = iter(sorted(fields, key=lambda name: (-sizes[name], name)))
+    # A part of a digest, or of what is sealed, would be of no use and of no known shape.
+    longest_first = iter(sorted(sizes.keys() & CUTTABLE, key=lambda name: (-sizes[name], name)))
     shortened = dict(fields)
     while excess > 0:
         name = next(longest_first)
@@ -288,14 +292,17 @@ SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "int": is_count,
     "object": lambda value: isinstance(value, dict),
     "origin": lambda value: is_text(value) and 0 < len(value) <= ORIGIN_CHARS_MAX,
+    "sealed": lambda value: is_text(value) and SEALED.fullmatch(value) is not None,
     "str": is_text,
     "tuple[str, ...]": holds(list, is_text),
     "Mapping[str, str]": holds(dict, is_text),
     "Mapping[str, int]": holds(dict, is_count),
 }
+UNCUT = {"RecordKind", "datetime", "int"}
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "RecordKind": RecordKind,
     "datetime": datetime.fromisoformat,
     "tuple[str, ...]": tuple,
 }
 ROWS = layout(Record)
+CUTTABLE = {row.name for row in ROWS if row.keeping == "keep" and row.shape not in UNCUT}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.circumstances import DIGEST_CHARS, differences
 from nbgov.core.drift.freshness import moved_sources
 from nbgov.core.drift.inputs import InputPair, columns_of
 from nbgov.core.drift.nesting import nesting
-from nbgov.core.drift.report import Cause, listed
+from nbgov.core.drift.report import Cause
 from nbgov.core.drift.statements import bound_columns, statement_difference
 from nbgov.core.drift.trees import StatementText
 from nbgov.model import DatasetVersion

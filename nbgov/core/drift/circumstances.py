@@ -7,7 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from nbgov.core.drift.report import Cause, listed
+from nbgov.core.checks import listed
+from nbgov.core.drift.report import Cause
 from nbgov.model import Run
 
 VALUE_CHARS_MAX = 60

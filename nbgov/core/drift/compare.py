@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.asking import Origin, origins, policy_causes, policy_origins
 from nbgov.core.drift.circumstances import run_causes
 from nbgov.core.drift.columns import ColumnPair
@@ -32,7 +33,7 @@ from nbgov.core.drift.inputs import (
     what_is_unknown,
 )
 from nbgov.core.drift.ranking import Family, Leaning, input_families, ranked
-from nbgov.core.drift.report import Cause, Doubt, DriftReport, listed, state_verdict
+from nbgov.core.drift.report import Cause, Doubt, DriftReport, state_verdict
 from nbgov.core.drift.rules import changed_column, missing_rule
 from nbgov.core.drift.terms import column_terms, held
 from nbgov.model import DatasetVersion, DriftTerms, Run

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.inputs import InputPair, profile_columns, used_inputs
 from nbgov.core.drift.profile import MOMENTS
-from nbgov.core.drift.report import Cause, listed
+from nbgov.core.drift.report import Cause
 from nbgov.model import DatasetVersion, FreshnessTerms, Run, RunInput
 from nbgov.model.dataset import OPEN
 

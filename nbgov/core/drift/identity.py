@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.inputs import DigestedColumn, InputPair, profile_columns
 from nbgov.core.drift.nesting import nesting
-from nbgov.core.drift.report import Cause, listed, percent
+from nbgov.core.drift.report import Cause, percent
 
 ROWS_CHANGE_MIN = 0.2
 # What a certain change counts for where nobody can tell how many rows it touched.

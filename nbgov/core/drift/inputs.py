@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nbgov.core.drift.report import Cause, listed
+from nbgov.core.checks import listed
+from nbgov.core.drift.report import Cause
 from nbgov.core.fingerprint.mixing import unique_labels
 from nbgov.model import DatasetVersion, Run, RunInput
 

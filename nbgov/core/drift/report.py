@@ -39,8 +39,6 @@ CIRCUMSTANCE_KINDS = (
 OUTCOME_KINDS = ("metrics",)
 KINDS = (*DATA_KINDS, *CIRCUMSTANCE_KINDS, *OUTCOME_KINDS)
 
-NAMES_SHOWN_MAX = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -190,17 +188,6 @@ def changed_circumstances(causes: Sequence[Cause], *, but: Cause | None) -> str:
     if but is not None:
         kinds.pop(but.kind)
     return f"Also changed: {', '.join(kinds)}." if kinds else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence, the first few of many.
-
-    >>> listed(["a", "b"]), listed(list("abcdefg"))
-    ('a, b', 'a, b, c, d, e and 2 more')
-    """
-    rest = len(names) - NAMES_SHOWN_MAX
-    shown = ", ".join(names[:NAMES_SHOWN_MAX])
-    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def figure(value: float) -> str:
