@@ -15,14 +15,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import audit, decide, detect, digests, fetch, maskframes, masks, query
+from benchmarks import audit, audit_verify, decide, detect, digests, fetch, maskframes, masks, query
 from benchmarks.ground import Ground
 from benchmarks.measure import Row, Suite, judge, measure, wanted
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
 # The digests come last: once MLflow is loaded, every query looks for an active run.
 SUITES = (
-    audit.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, maskframes.SUITE,
+    audit.SUITE, audit_verify.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, maskframes.SUITE,
     detect.SUITE, digests.SUITE,
 )  # fmt: skip
 PACKAGES = (

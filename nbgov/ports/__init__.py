@@ -11,30 +11,63 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from nbgov.ports.people import AuditLog, Clock, IdentityProvider, PolicySource, Signer
+from nbgov.ports.catalogs import CatalogStore
+from nbgov.ports.indexes import AuditIndex, Hit
+from nbgov.ports.people import (
+    AuditCopy,
+    AuditLog,
+    Clock,
+    Cosigning,
+    Evidence,
+    Heads,
+    IdentityProvider,
+    Mirroring,
+    PolicySource,
+    Signer,
+    Witness,
+)
 from nbgov.ports.runs import RunStore
+from nbgov.ports.sealing import Sealer
 from nbgov.ports.sources import Detector, Engine, Stream
-from nbgov.ports.stores import ApprovalStore, DatasetStore, ReleaseStore, RowDraft, RowStore
+from nbgov.ports.stores import (
+    ApprovalStore,
+    DatasetStore,
+    FactStore,
+    ReleaseStore,
+    RowDraft,
+    RowStore,
+)
 
 if TYPE_CHECKING:
     from nbgov.core.masks import Keys
 
 __all__ = [
     "ApprovalStore",
+    "AuditCopy",
+    "AuditIndex",
     "AuditLog",
+    "CatalogStore",
     "Clock",
+    "Cosigning",
     "DatasetStore",
     "Detector",
     "Engine",
+    "Evidence",
+    "FactStore",
+    "Heads",
+    "Hit",
     "IdentityProvider",
+    "Mirroring",
     "PolicySource",
     "ReleaseStore",
     "RowDraft",
     "RowStore",
     "RowsKept",
     "RunStore",
+    "Sealer",
     "Signer",
     "Stream",
+    "Witness",
     "World",
 ]
 
@@ -48,7 +81,11 @@ class World:
     ``keys`` are the keys of masks, read when the first mask needs them. ``native`` names the schema
     of the masked views of each connection that reads those only. ``rows_kept`` says whose rows go
     into ``rows``: nobody's, those of results that have a name, or also those of results that are
-    read while a run is open.
+    read while a run is open. Without ``catalogs`` nobody keeps how connections evolve.
+    Without a ``sealer`` literals are not kept at all, and without ``facts`` nobody knows what the
+    log said last about nbgov itself. ``accounts`` is the database's account of each connection that
+    nbgov.yaml names one for. ``heads`` is the log over the checkpoints of every gateway, where
+    several share a database for their logs, and ``mirroring`` keeps the copies of the log.
     """
 
     engine: Callable[[str], Engine]
@@ -57,6 +94,7 @@ class World:
     approvals: ApprovalStore
     datasets: DatasetStore
     audit: AuditLog
+    index: AuditIndex
     signer: Signer
     clock: Clock
     detector: Detector
@@ -64,5 +102,13 @@ class World:
     keys: Callable[[], Keys]
     rows: RowStore
     releases: ReleaseStore
+    witnesses: Sequence[Witness] = ()
+    cosigning: Cosigning | None = None
     native: Mapping[str, str] = field(default_factory=dict)
     rows_kept: RowsKept = "none"
+    catalogs: CatalogStore | None = None
+    sealer: Sealer | None = None
+    facts: FactStore | None = None
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    heads: Heads | None = None
+    mirroring: Mirroring | None = None

@@ -69,8 +69,11 @@ class RunStore(Protocol):
         """
         ...
 
-    def is_training(self) -> bool:
-        """Whether a run is open that a delivered result is bound to. Never raises."""
+    def active_run(self) -> str:
+        """The id of the open run that a delivered result is bound to, or empty.
+
+        Never raises, and asks no server.
+        """
         ...
 
     def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:

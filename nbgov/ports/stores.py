@@ -90,6 +90,22 @@ class ReleaseStore(Protocol):
         ...
 
 
+class FactStore(Protocol):
+    """Keeps what the log said last about nbgov itself, so that a change is told from the same."""
+
+    def fact(self, name: str) -> str:
+        """What was kept last under a name; empty where nothing was."""
+        ...
+
+    def keep_fact(self, name: str, text: str) -> None:
+        """Keep a text under a name, in the place of the one before."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Callable more than once."""
+        ...
+
+
 class RowDraft(Protocol):
     """Rows on their way into a :class:`RowStore`; nobody can read them before they are kept."""
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import hashlib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,11 +22,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbgov.backends.files import FileAuditLog, SystemClock
-from nbgov.backends.memory import MemoryAuditLog, MemoryClock
+from nbgov.backends.files import FileAuditLog, LogTerms, SystemClock
+from nbgov.backends.files.committer import Job
+from nbgov.backends.files.writer import LogWriter
+from nbgov.backends.memory import MemoryAuditLog, MemoryClock, MemorySigner
 from nbgov.core.audit import decode, verify
+from nbgov.core.audit.merkle import Frontier, leaf_digest
+from nbgov.core.audit.note import Checkpoint, Note, VerifierKey
 from nbgov.errors import BackendFailed
 from nbgov.model import Record, RecordKind
+from tests.backends.postgres_disk import PostgresDisk
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -77,14 +86,21 @@ class FileDisk:
         inode = os.fstat(fd).st_ino
         if self.planned is not None:
             (is_kept, error), self.planned = self.planned, None
+            if isinstance(error, KeyboardInterrupt):
+                # It reaches who waits for the entry, not the thread that writes it.
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                return
             if not is_kept:
                 os.ftruncate(fd, self.synced.get(inode, 0))
             raise error
         self.synced[inode] = os.fstat(fd).st_size
 
-    def open(self, **options):
-        fixed = {"session": "s", "clock": MemoryClock(AT), "origin": "log", "sync": self.sync}
-        return FileAuditLog(self.folder, **(fixed | options))
+    def open(self, *, session="s", origin="log", **options):
+        terms = LogTerms(**({"sync": self.sync} | options))
+        clock, signer = MemoryClock(AT + timedelta(days=1)), MemorySigner()
+        return FileAuditLog(
+            self.folder, session=session, clock=clock, signer=signer, origin=origin, terms=terms
+        )
 
     def fail(self, log, *, is_kept, error=None):
         self.planned = is_kept, error or OSError(errno.EIO, "Input/output error")
@@ -94,8 +110,10 @@ class FileDisk:
         return sorted((self.folder / "audit").glob("*.jsonl"))
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(params=["memory", "files", "postgresql"])
 def disk(request, tmp_path):
+    if request.param == "postgresql":
+        return PostgresDisk(request.getfixturevalue("postgres_url"))
     return MemoryDisk() if request.param == "memory" else FileDisk(tmp_path / "state")
 
 
@@ -114,7 +132,7 @@ def test_what_was_acknowledged_is_there(disk):
     lines = list(log.entries())
     assert [decode(line).record.note for line in lines] == list("01234")
     assert [(r.origin, r.index) for r in receipts] == [("log", number) for number in range(5)]
-    assert [r.entry_digest for r in receipts] == [hashlib.sha256(x).digest() for x in lines]
+    assert [r.entry_digest for r in receipts] == [leaf_digest(line) for line in lines]
     log.close()
 
 
@@ -149,13 +167,13 @@ def test_time_never_runs_backwards(disk):
 
 
 def test_an_attempt_is_closed_once(disk):
-    """A second outcome, or one of an attempt that is not open, is refused and leaves no trace."""
+    """A second outcome gets the receipt of the first; one of no attempt leaves no trace."""
     log = disk.open()
     first = log.append(attempt())
-    log.append(outcome(first))
-    for wrong in (outcome(first), record(RecordKind.OUTCOME, attempt=7, status="ok")):
-        with pytest.raises(RuntimeError, match="is not open"):
-            log.append(wrong)
+    receipt = log.append(outcome(first))
+    assert log.append(outcome(first, "cancelled")) == receipt
+    with pytest.raises(RuntimeError, match="is not open"):
+        log.append(record(RecordKind.OUTCOME, attempt=7, status="ok"))
     log.append(record())
     assert kinds(log) == ["attempt", "outcome", "vote"]
     log.close()
@@ -234,6 +252,8 @@ def test_an_interrupted_outcome_is_recorded_once(disk, is_kept):
     """An outcome whose append was interrupted is written once, however often it is tried."""
     log = disk.open()
     first = log.append(attempt())
+    if not is_kept and isinstance(disk, FileDisk):
+        pytest.skip("has a test of its own")
     disk.fail(log, is_kept=is_kept, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         log.append(outcome(first, "ok"))
@@ -249,6 +269,8 @@ def test_an_interrupted_outcome_is_recorded_once(disk, is_kept):
 def test_an_interrupted_attempt_is_closed_later(disk, is_kept, goes_on):
     """An attempt that was kept although its append was interrupted is closed after its session."""
     log = disk.open()
+    if not is_kept and isinstance(disk, FileDisk):
+        pytest.skip("has a test of its own")
     disk.fail(log, is_kept=is_kept, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         log.append(attempt())
@@ -272,7 +294,10 @@ STEPS = st.lists(
 def test_no_acknowledged_entry_is_ever_lost(kind, steps, tmp_path_factory):
     """Whatever fails in whatever order, the log adds up and holds every receipt's entry."""
     folder = tmp_path_factory.mktemp("state")
-    disk = MemoryDisk() if kind == "memory" else FileDisk(folder)
+    walk(MemoryDisk() if kind == "memory" else FileDisk(folder), steps)
+
+
+def walk(disk, steps):
     log, receipts, open_attempts = disk.open(), [], []
     for step in steps:
         if step == "reopen":
@@ -294,9 +319,7 @@ def test_no_acknowledged_entry_is_ever_lost(kind, steps, tmp_path_factory):
             receipts.append(log.append(record(kind_of, status="denied")))
     log.recover()
     lines = list(log.entries())
-    assert [hashlib.sha256(lines[r.index]).digest() for r in receipts] == [
-        r.entry_digest for r in receipts
-    ]
+    assert [leaf_digest(lines[r.index]) for r in receipts] == [r.entry_digest for r in receipts]
     report = verify(lines)
     assert report.is_intact
     assert report.open_attempts == tuple(sorted(r.index for r in open_attempts))
@@ -364,10 +387,10 @@ def test_a_process_that_died_between_segments_does_no_harm(files):
     with files.open() as log:
         assert log.append(record()).index == 1
     assert newer.stat().st_size > 0
-    newer.write_bytes(b'{"torn')
+    (files.folder / "audit" / f"{2:020}.jsonl").write_bytes(b'{"torn')
     with files.open() as log:
-        assert log.append(record()).index == 2
-        assert kinds(log) == ["vote", "repair", "vote"]
+        assert log.append(record()).index == 3
+        assert kinds(log) == ["vote", "vote", "repair", "vote"]
         assert verify(log.entries()).is_intact
 
 
@@ -382,7 +405,10 @@ def test_a_log_keeps_its_name(files):
 
 def test_a_new_log_has_a_name_of_its_own(tmp_path):
     """Two logs that nobody named have different names."""
-    logs = [FileAuditLog(tmp_path / n, session="s", clock=SystemClock()) for n in "ab"]
+    logs = [
+        FileAuditLog(tmp_path / n, session="s", clock=SystemClock(), signer=MemorySigner())
+        for n in "ab"
+    ]
     one, other = (log.append(record()).origin for log in logs)
     assert one != other
     for log in logs:
@@ -455,11 +481,11 @@ def test_a_torn_tail_is_cut_and_told(files, torn):
 
 
 def test_another_process_mends_a_torn_tail_while_this_one_lives(files):
-    """A tail torn by a neighbour is cut by whoever appends next."""
+    """A tail torn by a neighbour is cut by whoever appends next; a stranger's bytes are not."""
     log = files.open()
     log.append(record())
     with files.segments[0].open("ab") as file:
-        file.write(b"torn")
+        file.write(b'{"index":1,"origin":"lo')
     log.append(record())
     assert kinds(log) == ["vote", "repair", "vote"]
     log.close()
@@ -467,7 +493,7 @@ def test_another_process_mends_a_torn_tail_while_this_one_lives(files):
 
 @pytest.mark.parametrize(
     "damage",
-    [b"{}\n{}\n", b"{}\ntorn", b"x" * 200_000, b"\n" * 3],
+    [b"{}\n{}\n", b"{}\ntorn", b"x" * 500_000, b"\n" * 3],
     ids=["two wrong lines", "wrong and torn", "long", "empty lines"],
 )
 def test_worse_damage_is_left_as_it_is(files, damage):
@@ -541,9 +567,7 @@ def test_power_loss_at_any_byte_loses_nothing_acknowledged(data, tmp_path_factor
     log = files.open()
     log.append(record())
     lines = list(log.entries())
-    assert [hashlib.sha256(line).digest() for line in lines[:3]] == [
-        r.entry_digest for r in receipts
-    ]
+    assert list(map(leaf_digest, lines[:3])) == [r.entry_digest for r in receipts]
     assert verify(lines).is_intact
     log.close()
 
@@ -561,11 +585,12 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from datetime import UTC, datetime
-from nbgov.backends.files import FileAuditLog, SystemClock
+from nbgov.backends.files import FileAuditLog, LogTerms, SystemClock
+from nbgov.backends.memory import MemorySigner
 from nbgov.model import Record, RecordKind
 
 def work(number, pipe):
-    log = FileAuditLog(Path(sys.argv[1]), session=f"s{number}", clock=SystemClock())
+    log = FileAuditLog(Path(sys.argv[1]), session=f"s{number}", clock=SystemClock(), signer=MemorySigner())
     while True:
         now = datetime.now(UTC)
         facts = {"at": now, "request": "r", "session": f"s{number}", "note": "n" * 500}
@@ -600,12 +625,12 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path):
     """Ten processes killed in mid-append leave every entry that they had acknowledged."""
     heard = run(KILLED, tmp_path, 10).split("\n")
     acknowledged = dict(line.split() for line in heard if line)
-    with FileAuditLog(tmp_path, session="s", clock=SystemClock()) as log:
+    with FileAuditLog(tmp_path, session="s", clock=SystemClock(), signer=MemorySigner()) as log:
         log.recover()
         lines = list(log.entries())
         report = verify(lines)
     assert len(acknowledged) >= 10 * 3
-    found = {str(index): hashlib.sha256(line).hexdigest() for index, line in enumerate(lines)}
+    found = {str(index): leaf_digest(line).hex() for index, line in enumerate(lines)}
     assert acknowledged.items() <= found.items()
     assert report.is_intact
     assert report.open_attempts == ()
@@ -616,11 +641,12 @@ NEIGHBOURS = """
 import sys
 from pathlib import Path
 from datetime import UTC, datetime
-from nbgov.backends.files import FileAuditLog, SystemClock
+from nbgov.backends.files import FileAuditLog, LogTerms, SystemClock
+from nbgov.backends.memory import MemorySigner
 from nbgov.model import Record, RecordKind
 
 name, count = sys.argv[2], int(sys.argv[3])
-log = FileAuditLog(Path(sys.argv[1]), session=name, clock=SystemClock(), segment_bytes_max=4000)
+log = FileAuditLog(Path(sys.argv[1]), session=name, clock=SystemClock(), signer=MemorySigner(), terms=LogTerms(segment_bytes_max=4000))
 for number in range(count):
     facts = {"at": datetime.now(UTC), "request": name, "session": name}
     first = log.append(Record(kind=RecordKind.ATTEMPT, **facts))
@@ -634,7 +660,7 @@ def test_processes_share_a_log(tmp_path):
     command = [sys.executable, "-c", NEIGHBOURS, str(tmp_path)]
     both = [subprocess.Popen([*command, name, "40"], cwd=ROOT) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
-    log = FileAuditLog(tmp_path, session="s", clock=SystemClock())
+    log = FileAuditLog(tmp_path, session="s", clock=SystemClock(), signer=MemorySigner())
     report = verify(log.entries())
     assert (report.is_intact, report.outcomes, report.interrupted) == (True, {"ok": 80}, 0)
     assert {decode(line).record.request for line in log.entries()} == {"one", "other"}
@@ -646,11 +672,12 @@ FORKED = """
 import os, sys
 from pathlib import Path
 from datetime import UTC, datetime
-from nbgov.backends.files import FileAuditLog, SystemClock
+from nbgov.backends.files import FileAuditLog, LogTerms, SystemClock
+from nbgov.backends.memory import MemorySigner
 from nbgov.model import Record, RecordKind
 
 facts = {"at": datetime.now(UTC), "request": "r", "session": "s"}
-log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock())
+log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock(), signer=MemorySigner())
 first = log.append(Record(kind=RecordKind.ATTEMPT, **facts))
 log.append(Record(kind=RecordKind.OUTCOME, attempt=first.index, status="ok", **facts))
 child = os.fork()
@@ -669,7 +696,9 @@ assert os.listdir(Path(sys.argv[1]) / "sessions") == []
 def test_a_forked_child_shares_the_log(tmp_path):
     """A log used on both sides of a fork stays one chain; the child does not end the session."""
     run(FORKED, tmp_path)
-    report = verify(FileAuditLog(tmp_path, session="s", clock=SystemClock()).entries())
+    report = verify(
+        FileAuditLog(tmp_path, session="s", clock=SystemClock(), signer=MemorySigner()).entries()
+    )
     assert (report.is_intact, report.entries, report.outcomes) == (True, 62, {"ok": 1})
 
 
@@ -692,12 +721,13 @@ import json, resource, sys
 from pathlib import Path
 from datetime import UTC, datetime
 from nbgov.backends.files import FileAuditLog, SystemClock
+from nbgov.backends.memory import MemorySigner
 from nbgov.errors import BackendFailed
 from nbgov.model import Record, RecordKind
 
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 facts = {"at": datetime.now(UTC), "request": "r", "session": "s", "note": "n" * 700}
-log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock())
+log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock(), signer=MemorySigner())
 heard, refused = [], []
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
 for _ in range(40):
@@ -708,7 +738,7 @@ for _ in range(40):
         if len(refused) == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 log.close()
-log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock())
+log = FileAuditLog(Path(sys.argv[1]), session="s", clock=SystemClock(), signer=MemorySigner())
 heard.append(log.append(Record(kind=RecordKind.VOTE, **facts)).entry_digest.hex())
 print(json.dumps([heard, refused]))
 """
@@ -720,16 +750,33 @@ def test_a_full_disk_stops_everything(tmp_path):
     assert len(heard) > 10
     assert len(refused) > 10
     assert set(refused) == {"audit-unavailable"}
-    lines = list(FileAuditLog(tmp_path, session="s", clock=SystemClock()).entries())
+    lines = list(
+        FileAuditLog(tmp_path, session="s", clock=SystemClock(), signer=MemorySigner()).entries()
+    )
     assert [
-        hashlib.sha256(x).hexdigest()
-        for x in lines
-        if decode(x).record.kind is not RecordKind.REPAIR
+        leaf_digest(x).hex() for x in lines if decode(x).record.kind is not RecordKind.REPAIR
     ] == heard
     assert verify(lines).is_intact
 
 
 # ---- files: the file is not what it was
+
+
+def removed_now(path):
+    path.unlink()
+
+
+def renamed_now(path):
+    path.rename(path.with_suffix(".old"))
+
+
+def emptied_now(path):
+    os.truncate(path, 0)
+
+
+def grown_now(path):
+    with path.open("ab") as file:
+        file.write(b"x")
 
 
 def removed(path):
@@ -759,10 +806,10 @@ def shortened(path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (removed, "no such file"),
-        (renamed, "no such file"),
+        (removed, "was removed"),
+        (renamed, "was removed"),
         (emptied, "was cut"),
-        (exchanged, "was replaced"),
+        (exchanged, "or replaced"),
         (shortened, "was cut"),
     ],
 )
@@ -803,7 +850,7 @@ def test_a_link_is_not_followed(files, tmp_path):
 
 def test_a_lock_that_is_held_is_waited_for_so_long(files):
     """A neighbour that holds the lock makes an append fail in time; later ones go on."""
-    log = files.open(lock_wait_s=0)
+    log = files.open(timeout_s=0.2)
     log.append(record())
     with (files.folder / "audit" / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -826,22 +873,439 @@ def test_a_lock_that_was_removed_is_no_lock(files):
 # ---- files: interruptions
 
 
-def test_a_finaliser_in_the_middle_of_an_append_does_not_hang(files):
-    """Code that appends while its own thread is appending fails at once, and does no harm."""
+def test_a_finaliser_in_the_thread_that_writes_does_not_hang(files):
+    """It is refused at once; an outcome that it states is written all the same, nothing else is."""
     nested = []
 
     def sync(fd):
-        if not nested:
-            with unavailable() as caught:
-                log.append(record(note="nested"))
-            nested.append(caught.value.why)
+        if first is not None and not nested:
+            for one in (record(note="nested"), attempt(), outcome(first, "dropped")):
+                with unavailable() as caught:
+                    log.append(one)
+                nested.append(caught.value.why)
 
+    first = None
     log = files.open(sync=sync)
+    first = log.append(attempt())
     log.append(record(note="outer"))
     log.append(record(note="next"))
-    assert [r.note for r in records(log)] == ["outer", "next"]
-    assert nested == ["this thread is writing to it"]
+    assert sorted(kinds(log)) == ["attempt", "outcome", "vote", "vote"]
+    assert nested == ["this thread is writing to it"] * 3
     log.close()
+    assert verify(log.entries()).outcomes == {"dropped": 1}
+
+
+def test_a_finaliser_in_a_thread_that_reads_does_not_hang(files):
+    """While a thread holds the lock to read it cannot append; it can at once afterwards."""
+    log = files.open()
+    log.append(record())
+    with log.still(), unavailable():
+        log.append(record())
+    log.append(record())
+    log.close()
+
+
+def test_an_append_that_is_interrupted_before_it_began_leaves_no_trace(files):
+    """An outcome whose append was interrupted while it waited for the lock can be another one."""
+    log = files.open()
+    first = log.append(attempt())
+    gone = threading.Event()
+
+    def interrupt(held):
+        while not log.opened.is_waiting_for_lock:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        gone.wait()
+        held.close()
+
+    held = (files.folder / "audit" / "lock").open()
+    fcntl.flock(held, fcntl.LOCK_EX)
+    thread = threading.Thread(target=interrupt, args=[held])
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        log.append(outcome(first, "ok"))
+    gone.set()
+    assert log.append(outcome(first, "cancelled")).index == 1
+    thread.join()
+    assert [r.status for r in records(log)] == [None, "cancelled"]
+    log.close()
+
+
+def test_a_disk_that_hangs_is_not_waited_for(files):
+    """An append gives up in time, later ones at once, and nothing that hung is acknowledged."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def sync(fd):
+        if hangs.is_set():
+            goes_on.wait()
+
+    log = files.open(sync=sync, timeout_s=0.3)
+    log.append(record())
+    hangs.set()
+    for _ in range(2):
+        with unavailable() as caught:
+            log.append(record())
+        assert "did not answer" in caught.value.why
+    thread = log.opened.thread
+    log.close()
+    goes_on.set()
+    thread.join()
+    hangs.clear()
+    assert log.append(record()).index == 2
+    assert verify(log.entries()).is_intact
+    log.close()
+
+
+def test_who_waits_hears_of_it_when_another_gave_up(files):
+    """A disk that goes on after somebody gave up frees the others at once; nothing counts."""
+    hangs, goes_on = threading.Event(), threading.Event()
+    heard = []
+
+    def sync(fd):
+        hangs.set()
+        goes_on.wait()
+
+    def append():
+        with unavailable() as caught:
+            log.append(record())
+        heard.append(caught.value.why)
+
+    log = files.open(sync=sync, timeout_s=threading.TIMEOUT_MAX)
+    waiting = threading.Thread(target=append, daemon=True)
+    waiting.start()
+    hangs.wait()
+    committer = log.opened
+    committer.give_up(Job(LogWriter.flush))
+    goes_on.set()
+    waiting.join(5)
+    assert ["did not answer" in why for why in heard] == [True]
+    log.close()
+    committer.thread.join()
+
+
+@pytest.mark.parametrize("is_closed_before", [True, False])
+def test_an_append_while_another_thread_closes_the_log_opens_it_anew(files, is_closed_before):
+    """Whoever asks what is ending, before or after it ended, neither waits nor fails."""
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def sync(fd):
+        waits.set()
+        goes_on.wait()
+
+    def take():
+        """What an append found just before another thread closed the log."""
+        del log.committer
+        return committer
+
+    log = files.open(sync=sync, timeout_s=5)
+    first = threading.Thread(target=log.append, args=[record(note="first")])
+    first.start()
+    waits.wait()
+    committer, log.opened = log.opened, None
+    committer.queue.put(None)
+    if is_closed_before:
+        goes_on.set()
+        committer.thread.join()
+    else:
+        # The next job stands behind the end when the thread goes on.
+        committer.start = goes_on.set
+    log.committer = take
+    assert log.append(record(note="second")).index == 1
+    first.join()
+    log.close()
+    assert [r.note for r in records(log)] == ["first", "second"]
+
+
+def test_a_log_nobody_closed_ends_its_thread():
+    """A log that is dropped does not keep its thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = FileDisk(Path(folder)).open()
+        log.append(record())
+        thread = log.opened.thread
+        del log
+        gc.collect()
+        thread.join()
+
+
+def test_a_process_that_ends_signs_what_is_new(tmp_path):
+    """Whoever forgets to close a log leaves a checkpoint over all of its entries."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from nbgov.backends.files import FileAuditLog, FileSigner, SystemClock\n"
+        "from nbgov.model import Record, RecordKind\n"
+        "clock, folder = SystemClock(), Path(sys.argv[1])\n"
+        "signer = FileSigner(folder / 'audit.key')\n"
+        "log = FileAuditLog(folder, session='s', clock=clock, signer=signer)\n"
+        "log.append(Record(kind=RecordKind.VOTE, at=clock.now(), request='r', session='s'))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    assert Note.parse((tmp_path / "audit/checkpoint").read_text()).checkpoint.size == 1
+
+
+def test_where_no_thread_can_be_started_the_caller_writes(files, monkeypatch):
+    """At the end of the interpreter, which starts no threads, entries are written all the same."""
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    log = files.open()
+    for number in range(3):
+        assert log.append(record()).index == number
+    log.close()
+    assert verify(log.entries()).entries == 3
+
+
+# ---- files: checkpoints
+
+
+def signed(log):
+    return Note.parse(log.note("checkpoint")).checkpoint
+
+
+def root(lines):
+    frontier = Frontier()
+    frontier.extend(map(leaf_digest, lines))
+    return frontier.root()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+def test_a_checkpoint_covers_every_entry(disk, count):
+    """It names the log, how many entries there are and their root, under the signer's key."""
+    log = disk.open()
+    assert log.checkpoint() is None
+    for _ in range(count):
+        log.append(record())
+    note, lines = log.checkpoint(), list(log.entries())
+    assert note.checkpoint == Checkpoint("log", count, root(lines))
+    assert note.signed_by(VerifierKey("log", MemorySigner().public_key())) is not None
+    assert str(log.checkpoint()) == log.note("checkpoint") == str(note)
+    for start in range(count):
+        assert log.subtree(start, count) == root(lines[start:])
+    log.close()
+
+
+def test_checkpoints_follow_the_entries(files):
+    """One is signed after so many entries, and one over what is new when the log is closed."""
+    log = files.open(checkpoint_entries=4, segment_bytes_max=900)
+    for _ in range(10):
+        log.append(record())
+    log.recover()
+    assert signed(log).size == 8
+    log.close()
+    assert signed(log) == Checkpoint("log", 10, root(log.entries()))
+    with files.open(checkpoint_entries=4) as log:
+        log.append(record())
+    assert signed(log) == Checkpoint("log", 11, root(log.entries()))
+
+
+def test_a_checkpoint_follows_in_time(files):
+    """A log that has gone quiet is signed after so many seconds, without anybody asking."""
+    log = files.open(checkpoint_s=0.01)
+    log.append(record())
+    while not log.note("checkpoint"):
+        time.sleep(0.001)
+    assert signed(log).size == 1
+    log.close()
+
+
+def test_neighbours_sign_one_tree(files):
+    """Two objects that append and sign in turn agree on every root."""
+    logs = [files.open(session=name, checkpoint_entries=5) for name in "ab"]
+    for number in range(40):
+        logs[number % 3 % 2].append(record())
+        if number % 7 == 0:
+            size = logs[number % 2].checkpoint().checkpoint.size
+            assert signed(logs[0]).root == root(list(logs[0].entries())[:size])
+    for log in logs:
+        log.close()
+    assert signed(log) == Checkpoint("log", 40, root(log.entries()))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "wrong"])
+def test_a_tree_that_is_damaged_is_made_anew(files, damage):
+    """The tree is only as good as the checkpoint says, and the entries make it again."""
+    with files.open(segment_bytes_max=900) as log:
+        for _ in range(11):
+            log.append(record())
+    path = files.folder / "audit" / "tree"
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[:70] if damage == "cut" else bytes(len(content)))
+    with files.open() as log:
+        log.append(record())
+        lines = list(log.entries())
+        assert log.checkpoint().checkpoint == Checkpoint("log", 12, root(lines))
+        assert log.subtree(0, 11) == root(lines[:11])
+
+
+def cut_short(files):
+    path = files.segments[0]
+    os.truncate(path, path.read_bytes().index(b"\n", 500) + 1)
+
+
+def emptied_whole(files):
+    for path in files.segments:
+        path.unlink()
+
+
+def rewritten(files):
+    log = FileDisk(files.folder.parent / "other").open()
+    for number in range(6):
+        log.append(record(note=f"another {number}"))
+    content = (files.folder.parent / "other" / "audit" / files.segments[0].name).read_bytes()
+    log.close()
+    files.segments[0].write_bytes(content)
+
+
+@pytest.mark.parametrize("has_tree", [True, False])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [(cut_short, "checkpoint was signed over 6"), (emptied_whole, "over 6"), (rewritten, "those")],
+)
+def test_a_log_at_odds_with_its_checkpoint_takes_nothing(files, change, why, has_tree):
+    """Where signed entries are gone or others, nothing is signed and nothing is appended."""
+    with files.open() as log:
+        for _ in range(6):
+            log.append(record())
+    before = log.note("checkpoint")
+    change(files)
+    if not has_tree:
+        (files.folder / "audit" / "tree").unlink()
+    log = files.open()
+    for _ in range(2):
+        with unavailable() as caught:
+            log.append(record())
+        assert why in caught.value.why
+        assert "a copy" in caught.value.next_step
+    with unavailable():
+        log.checkpoint()
+    assert log.note("checkpoint") == before
+    log.close()
+
+
+def test_a_log_that_loses_signed_entries_while_it_is_open_signs_nothing_more(files):
+    """The old root has to be the root at the old size whenever a checkpoint is signed."""
+    log = files.open()
+    log.append(record())
+    note = log.checkpoint()
+    log.append(record())
+    for forged in (Checkpoint("log", 9, bytes(32)), Checkpoint("log", 1, bytes(32))):
+        log.keep_note("checkpoint", str(Note(forged.text, note.signatures)))
+        with unavailable():
+            log.checkpoint()
+        log.close()
+        (files.folder / "audit" / "checkpoint").unlink()
+        log.recover()
+    log.close()
+
+
+def test_notes_are_kept_and_taken_away(disk):
+    """A note is there until another, or nothing, is put in its place; other names are none."""
+    log = disk.open()
+    log.append(record())
+    assert log.note("witnessed") == ""
+    for text in ("one\n", "two\n", ""):
+        log.keep_note("witnessed", text)
+        assert log.note("witnessed") == text
+    log.close()
+
+
+@pytest.mark.parametrize("name", ["../victim", "lock", "key-0", "key-", "tree", "checkpoint.draft"])
+def test_a_note_has_a_name_of_its_own(files, name):
+    """A name that could be another file is refused."""
+    with files.open() as log:
+        for step in (lambda: log.note(name), lambda: log.keep_note(name, "x")):
+            with pytest.raises(RuntimeError, match="name"):
+                step()
+
+
+# ---- files: strangers, and the clock
+
+
+@pytest.mark.parametrize("foreign", [b"torn", b"{}\n", b"\0" * 9, b'{"index":2,'])
+def test_what_a_stranger_appends_to_a_live_log_is_refused(files, foreign):
+    """Bytes that no writer of the log would begin an entry with are not taken for a crash."""
+    log = files.open()
+    log.append(record())
+    with files.segments[0].open("ab") as file:
+        file.write(foreign)
+    before = files.segments[0].read_bytes()
+    for _ in range(2):
+        with unavailable() as caught:
+            log.append(record())
+        assert "no writer" in caught.value.why
+    assert files.segments[0].read_bytes() == before
+    log.close()
+
+
+@pytest.mark.parametrize("change", [removed_now, renamed_now, emptied_now, grown_now])
+def test_a_log_that_is_taken_away_in_mid_append_is_noticed(files, change):
+    """What was written to a file that is no longer the log is not acknowledged."""
+
+    def sync(fd):
+        if is_due:
+            is_due.clear()
+            change(files.segments[0])
+
+    is_due = []
+    log = files.open(sync=sync)
+    log.append(record())
+    is_due.append(True)
+    with unavailable():
+        log.append(record())
+    with unavailable():
+        log.append(record())
+    log.close()
+
+
+def test_a_clock_that_goes_back_is_told_once(files):
+    """Entries keep the last time, and one of them says what the clock says; so for each jump."""
+    log = files.open()
+    clock = log.author.clock
+    log.append(record(at=clock.now()))
+    for hours in (1, 1):
+        clock.at -= timedelta(hours=hours)
+        for _ in range(3):
+            log.append(record(at=clock.now()))
+    log.close()
+    told = [r for r in records(log) if r.verb == "CLOCK"]
+    assert [r.kind for r in told] == [RecordKind.ADMIN] * 2
+    assert (
+        "the clock says 2026-01-02T23:00:00Z, the entry before this one says 2026-01-03"
+        in told[0].note
+    )
+    assert len(records(log)) == 9
+    assert len({r.at for r in records(log)}) == 1
+    assert verify(log.entries()).is_intact
+    ticks = [r.ticks for r in records(log)]
+    assert ticks == sorted(ticks)
+
+
+# ---- files: reading from an index on
+
+
+def test_entries_are_found_by_their_index(disk):
+    """Reading from an index on gives what reading all gives from there on, and past the end none."""
+    log = disk.open()
+    for number in range(60):
+        log.append(record(note="n" * (number * 37 % 9000)))
+    lines = list(log.entries())
+    for start in range(63):
+        assert list(log.entries(start)) == lines[start:]
+    log.close()
+
+
+def test_entries_are_found_in_many_segments(files):
+    """It is the same where every few entries begin another segment."""
+    with files.open(segment_bytes_max=1500) as log:
+        for number in range(40):
+            log.append(record(note="n" * (number * 37 % 900)))
+        lines = list(log.entries())
+        assert len(files.segments) > 10
+        for start in range(43):
+            assert list(log.entries(start)) == lines[start:]
 
 
 # ---- files: sessions

@@ -5,14 +5,20 @@ Each class is one port of :mod:`nbgov.ports` on a local disk. What the bytes mea
 """
 
 from nbgov.backends.files.audit_log import FileAuditLog
+from nbgov.backends.files.evidence import FileEvidence
 from nbgov.backends.files.rows import FileRowStore
+from nbgov.backends.files.seals import FileSealer
 from nbgov.backends.files.state import FileKey, FilePolicySource, FileSigner, SystemClock
+from nbgov.backends.files.writer import LogTerms
 
 __all__ = [
     "FileAuditLog",
+    "FileEvidence",
     "FileKey",
     "FilePolicySource",
     "FileRowStore",
+    "FileSealer",
     "FileSigner",
+    "LogTerms",
     "SystemClock",
 ]

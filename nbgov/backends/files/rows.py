@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nbgov.backends.files.segments import OPEN_FLAGS, make_folder, sync_folder
+from nbgov.backends.files.durable import OPEN_FLAGS, make_folder, sync_folder
 from nbgov.errors import BackendFailed
 
 SUFFIX = ".parquet"

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from nbgov.backends.files.segments import OPEN_FLAGS, sync_folder, write_all
+from nbgov.backends.files.durable import OPEN_FLAGS, sync_folder, write_all
 
 SESSION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 INDEX_DIGITS_MAX = 20

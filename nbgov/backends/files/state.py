@@ -7,22 +7,27 @@ pseudonyms goes to the engines, which need it. The policy is a text here, no mor
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
+import time
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbgov.backends.files.durable import OPEN_FLAGS, make_folder, sync_folder, write_all
 from nbgov.backends.files.revision import Revisions
-from nbgov.backends.files.segments import OPEN_FLAGS, make_folder, sync_folder, write_all
 from nbgov.errors import BackendFailed, ConfigInvalid
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_BYTES = 32
+# Linux goes on counting while the machine sleeps; elsewhere there is the clock that stops then.
+SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 SIGNING_KEY = "signing.key"
 POLICY_BYTES_MAX = 4 * 1024 * 1024
 
@@ -45,11 +50,19 @@ class FileKey:
             BackendFailed: The key cannot be read or made (code ``state-unavailable``).
         """
         if not self.known:
-            try:
-                self.known = self.read()
-            except OSError as error:
-                raise self.failed(error.strerror or type(error).__name__) from error
+            self.known = self.current()
         return self.known
+
+    def current(self) -> bytes:
+        """The 32 bytes as the file holds them now, which another process may have exchanged.
+
+        Raises:
+            BackendFailed: The key cannot be read or made (code ``state-unavailable``).
+        """
+        try:
+            return self.read()
+        except OSError as error:
+            raise self.failed(error.strerror or type(error).__name__) from error
 
     def read(self) -> bytes:
         """The key, made now if it is not there."""
@@ -97,6 +110,28 @@ class FileKey:
         self.known = b""
         return kept
 
+    def give_way(self, to: Path) -> None:
+        """Put the key in another file in the place of this one, and destroy this one.
+
+        At every moment the file holds one of the two, whole.
+
+        Raises:
+            BackendFailed: A file is not there or cannot be written (``state-unavailable``).
+        """
+        try:
+            fd = os.open(self.path, os.O_RDWR | OPEN_FLAGS)
+            try:
+                to.replace(self.path)
+                sync_folder(self.path.parent)
+                # Security: the bytes go too, as far as a file system lets anybody say so.
+                write_all(fd, bytes(KEY_BYTES), 0)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise self.failed(error.strerror or type(error).__name__) from error
+        self.known = b""
+
     @contextlib.contextmanager
     def draft(self) -> Iterator[Path]:
         """A new key in a file of this process, gone afterwards unless it was moved."""
@@ -124,12 +159,15 @@ class FileSigner:
     """A :class:`~nbgov.ports.Signer` with keys of its own, each made on first use.
 
     Args:
-        path: The key file of digests. The one of signatures, an Ed25519 seed, stands beside it.
+        path: The key file of digests. The one of signatures, an Ed25519 seed, stands beside it,
+            and so does the next one while it is being rotated.
     """
 
     def __init__(self, path: Path) -> None:
         self.key = FileKey(path)
         self.seed = FileKey(path.with_name(SIGNING_KEY))
+        self.next_seed = FileKey(path.with_name(SIGNING_KEY + ".next"))
+        self.rotating = -1
 
     def mac(self, data: bytes) -> bytes:
         """HMAC-SHA256 of the data, 32 bytes.
@@ -145,7 +183,7 @@ class FileSigner:
         Raises:
             BackendFailed: The key cannot be read or made (code ``state-unavailable``).
         """
-        return self.private_key().sign(data)
+        return private_key(self.seed).sign(data)
 
     def public_key(self) -> bytes:
         """The Ed25519 public key, 32 bytes.
@@ -153,13 +191,55 @@ class FileSigner:
         Raises:
             BackendFailed: The key cannot be read or made (code ``state-unavailable``).
         """
-        return self.private_key().public_key().public_bytes_raw()
+        return private_key(self.seed).public_key().public_bytes_raw()
 
-    def private_key(self) -> Ed25519PrivateKey:
-        """The private key, which never leaves this process."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    def successor(self) -> bytes:
+        """The public key of the next signing key, made now if there is none yet.
 
-        return Ed25519PrivateKey.from_private_bytes(self.seed.secret())
+        Until this object has succeeded, or its process has ended, no other one rotates.
+
+        Raises:
+            BackendFailed: The key cannot be read or made, or another process is rotating (code
+                ``state-unavailable``).
+        """
+        public = private_key(self.next_seed).public_key().public_bytes_raw()
+        if self.rotating < 0:
+            self.rotating = self.claim(public)
+            self.claimed = weakref.finalize(self, os.close, self.rotating)
+        return public
+
+    def claim(self, public: bytes) -> int:
+        """The file of the next key, locked."""
+        fd = os.open(self.next_seed.path, os.O_RDONLY | OPEN_FLAGS)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_there = os.fstat(fd).st_nlink > 0
+        except BlockingIOError:
+            is_there = False
+        if not is_there or private_key(self.next_seed).public_key().public_bytes_raw() != public:
+            os.close(fd)
+            raise self.next_seed.failed("another process is rotating the key")
+        return fd
+
+    def succeed(self) -> None:
+        """Sign under the next key from now on, and destroy the one before.
+
+        Raises:
+            BackendFailed: A key file cannot be written (code ``state-unavailable``).
+            RuntimeError: Nobody asked for the successor.
+        """
+        if self.rotating < 0:
+            raise RuntimeError("There is no successor to the signing key.")
+        self.seed.give_way(self.next_seed.path)
+        self.claimed()
+        self.rotating = -1
+
+
+def private_key(seed: FileKey) -> Ed25519PrivateKey:
+    """The private key, which never leaves this process. Nor does it stay: others may rotate it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(seed.current())
 
 
 class FilePolicySource:
@@ -216,3 +296,7 @@ class SystemClock:
     def now(self) -> datetime:
         """The time, aware, UTC."""
         return datetime.now(UTC)
+
+    def ticks(self) -> int:
+        """Milliseconds since the machine was started; never fewer than before."""
+        return time.clock_gettime_ns(SINCE_START) // 1_000_000

@@ -11,17 +11,18 @@ Each part that can fail has ``faults``, see :class:`Faults`. :func:`memory_world
 """
 
 from nbgov.backends.memory.audit_log import MemoryAuditLog
+from nbgov.backends.memory.catalogs import MemoryCatalogStore
 from nbgov.backends.memory.engine import MemoryEngine, MemoryStream
 from nbgov.backends.memory.faults import Faults
+from nbgov.backends.memory.machine import MemoryClock, MemorySigner
 from nbgov.backends.memory.releases import MemoryReleaseStore
 from nbgov.backends.memory.runs import MemoryRunStore
 from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRowStore
+from nbgov.backends.memory.witness import MemoryWitness
 from nbgov.backends.memory.world import (
-    MemoryClock,
     MemoryDetector,
     MemoryIdentity,
     MemoryPolicySource,
-    MemorySigner,
     memory_world,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "Faults",
     "MemoryApprovalStore",
     "MemoryAuditLog",
+    "MemoryCatalogStore",
     "MemoryClock",
     "MemoryDatasetStore",
     "MemoryDetector",
@@ -40,5 +42,6 @@ __all__ = [
     "MemoryRunStore",
     "MemorySigner",
     "MemoryStream",
+    "MemoryWitness",
     "memory_world",
 ]

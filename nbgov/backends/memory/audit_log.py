@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
 from nbgov.backends.memory.faults import Faults
+from nbgov.backends.memory.machine import MemorySigner
 from nbgov.core.audit import GENESIS_DIGEST, Entry, decode, encode, interruptions
+from nbgov.core.audit.merkle import Frontier, leaf_digest
+from nbgov.core.audit.note import Checkpoint, Note, VerifierKey, sign
 from nbgov.errors import BackendFailed, NbgovError
 from nbgov.model import Receipt, Record, RecordKind
+from nbgov.ports import Signer
 
 
 class MemoryAuditLog:
@@ -19,13 +24,24 @@ class MemoryAuditLog:
 
     Args:
         origin: Name of the log.
+        signer: Signs checkpoints; one with a key that everybody knows by default.
         lines: Stored lines, shared with whoever passes them. The list plays the disk: a second log
             over the same lines is a second process, after the first one died.
+        notes: Signed notes by name, shared likewise.
     """
 
-    def __init__(self, origin: str = "memory", *, lines: list[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        origin: str = "memory",
+        *,
+        signer: Signer | None = None,
+        lines: list[bytes] | None = None,
+        notes: dict[str, str] | None = None,
+    ) -> None:
         self.origin = origin
+        self.signer = signer or MemorySigner()
         self.lines = [] if lines is None else lines
+        self.notes = {} if notes is None else notes
         self.faults = Faults()
         self.last: Entry | None = None
         self.attempts: set[int] = set()
@@ -49,7 +65,7 @@ class MemoryAuditLog:
         if self.is_failed:
             raise BackendFailed("The log failed before.", code="audit-unavailable")
         if record.attempt in self.settled:
-            return self.settled.pop(record.attempt)
+            return self.settled[record.attempt]
         if record.attempt is not None and record.attempt not in self.attempts:
             raise RuntimeError(f"The attempt {record.attempt} is not open in this log.")
         try:
@@ -58,24 +74,55 @@ class MemoryAuditLog:
         except NbgovError:
             self.is_failed = True
             raise
-        except KeyboardInterrupt:
-            # As on a disk: what was written is found again when it is to be written once more.
-            if record.attempt is not None and record.attempt not in self.attempts:
-                assert self.last is not None
-                receipt = Receipt(self.last.origin, self.last.index, self.last.digest)
-                self.settled[record.attempt] = receipt
-            raise
 
     def recover(self) -> None:
         """Close the attempts that another log over the same lines left open."""
         self.open()
 
-    def entries(self) -> Iterator[bytes]:
-        """The stored bytes of every entry there is now, oldest first."""
-        return iter(tuple(self.lines))
+    def entries(self, start: int = 0) -> Iterator[bytes]:
+        """The stored bytes of every entry there is now, from an index on, oldest first."""
+        return iter(tuple(self.lines[start:]))
+
+    def note(self, name: str) -> str:
+        """A signed note that is kept beside the entries; empty where there is none."""
+        return self.notes.get(name, "")
+
+    def keep_note(self, name: str, text: str) -> None:
+        """Keep a signed note beside the entries; an empty text takes it away."""
+        self.notes[name] = text
+
+    def checkpoint(self) -> Note | None:
+        """The signed checkpoint over every entry there is now.
+
+        Raises:
+            BackendFailed: The log is not the one that was signed before (code
+                ``audit-unavailable``).
+        """
+        self.open()
+        size = len(self.lines)
+        if not size:
+            return None
+        kept = self.note("checkpoint")
+        was = Note.parse(kept).checkpoint if kept else None
+        if was and (was.size > size or was.root != self.subtree(0, was.size)):
+            raise BackendFailed("The log is not the one it was.", code="audit-unavailable")
+        origin = decode(self.lines[0]).origin
+        key = VerifierKey(origin, self.signer.public_key())
+        note = sign(Checkpoint(origin, size, self.subtree(0, size)), key, self.signer.sign)
+        self.keep_note("checkpoint", str(note))
+        return note
+
+    def subtree(self, start: int, stop: int) -> bytes:
+        """The Merkle digest of a range of entries."""
+        frontier = Frontier()
+        for line in self.lines[start:stop]:
+            deque(frontier.add(leaf_digest(line)), maxlen=0)
+        return frontier.root()
 
     def close(self) -> None:
-        """Let go of everything but the lines. A later append opens the log anew."""
+        """Let go of everything but the lines and notes, with a checkpoint over what is new."""
+        if self.is_open and not self.is_failed:
+            self.checkpoint()
         self.attempts, self.settled = set(), {}
         self.is_open = self.is_failed = False
 
@@ -104,6 +151,8 @@ class MemoryAuditLog:
         self.last = decode(line)
         if record.kind is RecordKind.ATTEMPT:
             self.attempts.add(index)
-        elif record.attempt is not None:
+        receipt = Receipt(self.last.origin, index, self.last.digest)
+        if record.attempt is not None:
             self.attempts.discard(record.attempt)
-        return Receipt(self.last.origin, index, self.last.digest)
+            self.settled[record.attempt] = receipt
+        return receipt

@@ -114,9 +114,9 @@ class MemoryRunStore:
                 copy.write_bytes(content)
             yield path, copy
 
-    def is_training(self) -> bool:
-        """Whether a run is active."""
-        return self.active is not None
+    def active_run(self) -> str:
+        """The id of the active run, or empty."""
+        return self.active or ""
 
     def delivered(self, version: DatasetVersion, delivery: Delivery) -> None:
         """Hear that a result was delivered; bind it to the active run, if there is one."""

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from nbgov.backends.memory.audit_index import MemoryAuditIndex
 from nbgov.backends.memory.audit_log import MemoryAuditLog
 from nbgov.backends.memory.faults import Faults
+from nbgov.backends.memory.machine import MemoryClock, MemorySigner
 from nbgov.backends.memory.releases import MemoryReleaseStore
 from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRowStore
 from nbgov.core.masks import Keys
 from nbgov.errors import ConfigInvalid, IdentityFailed, RequestInvalid
 from nbgov.model import Principal
 from nbgov.ports import Detector, Engine, RunStore, World
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FINDINGS = pa.schema(
     {
@@ -33,60 +28,6 @@ FINDINGS = pa.schema(
         "recognizer": pa.string(),
     }
 )
-
-
-class MemoryClock:
-    """A :class:`~nbgov.ports.Clock` that is set by hand.
-
-    Args:
-        at: The time. A test may assign to it, backwards too.
-        tick: How far the clock moves on each time somebody looks.
-
-    Example:
-        >>> clock = MemoryClock(tick=timedelta(seconds=1))
-        >>> (clock.now(), clock.now())[1].isoformat()
-        '2026-01-01T00:00:01+00:00'
-    """
-
-    def __init__(
-        self,
-        at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
-        *,
-        tick: timedelta = timedelta(milliseconds=1),
-    ) -> None:
-        self.at = at
-        self.tick = tick
-
-    def now(self) -> datetime:
-        """The time, aware, UTC."""
-        at = self.at
-        self.at += self.tick
-        return at
-
-
-class MemorySigner:
-    """A :class:`~nbgov.ports.Signer` with a key that is given."""
-
-    def __init__(self, key: bytes = b"memory") -> None:
-        self.key = key
-
-    def mac(self, data: bytes) -> bytes:
-        """HMAC-SHA256 of the data, 32 bytes."""
-        return hmac.digest(self.key, data, hashlib.sha256)
-
-    def sign(self, data: bytes) -> bytes:
-        """Ed25519 signature of the data, 64 bytes."""
-        return self.private_key().sign(data)
-
-    def public_key(self) -> bytes:
-        """The Ed25519 public key, 32 bytes."""
-        return self.private_key().public_key().public_bytes_raw()
-
-    def private_key(self) -> Ed25519PrivateKey:
-        """The private key, the same for the same key."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.key).digest())
 
 
 class MemoryPolicySource:
@@ -219,15 +160,17 @@ def memory_world(
             raise RequestInvalid("There is no such connection.", code="unknown-connection")
         return engines[connection]
 
+    signer, clock = MemorySigner(), MemoryClock()
     return World(
         engine=engine,
         identity=MemoryIdentity(principals),
         policy=MemoryPolicySource(policy),
         approvals=MemoryApprovalStore(),
         datasets=MemoryDatasetStore(),
-        audit=MemoryAuditLog(),
-        signer=MemorySigner(),
-        clock=MemoryClock(),
+        audit=MemoryAuditLog(signer=signer),
+        index=MemoryAuditIndex(),
+        signer=signer,
+        clock=clock,
         detector=detector or MemoryDetector({}),
         runs=lambda: runs,
         keys=lambda: Keys(b"a key for tests that nobody else uses"),

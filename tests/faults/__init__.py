@@ -1,0 +1,1 @@
+"""What the audit log survives, counted: ``make test-faults`` prints a row for every fault."""
