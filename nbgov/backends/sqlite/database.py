@@ -1,4 +1,4 @@
-"""The one SQLite file in which nbgov keeps its own state: its schema and its transactions.
+"""The SQLite files in which nbgov keeps state of its own: schemas and transactions.
 
 Rules sit in the schema as well as in :mod:`nbgov.core.approval`, so that a slip in the code, or a
 statement typed by hand, cannot make a quorum of zero or let a requester vote.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nbgov.errors import BackendFailed
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_WAIT_S = 10.0
 RETRY_S = 0.01
 # The low byte of an extended result code is the code itself.
@@ -105,21 +105,46 @@ CREATE TRIGGER releases_stay BEFORE UPDATE ON releases
 BEGIN SELECT RAISE(ABORT, 'a release is kept as it was'); END;
 CREATE TRIGGER releases_are_kept BEFORE DELETE ON releases
 BEGIN SELECT RAISE(ABORT, 'a release is kept'); END;
+
+CREATE TABLE facts (
+    name TEXT NOT NULL PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE catalog_documents (
+    digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    document BLOB NOT NULL
+) STRICT;
+CREATE TABLE catalog_versions (
+    connection TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    digest BLOB NOT NULL REFERENCES catalog_documents (digest),
+    facts TEXT NOT NULL CHECK (json_valid(facts)),
+    PRIMARY KEY (connection, number)
+) STRICT;
+CREATE TRIGGER catalog_versions_stay BEFORE UPDATE ON catalog_versions
+BEGIN SELECT RAISE(ABORT, 'a catalog version is kept as it was'); END;
+CREATE TRIGGER catalog_versions_are_kept BEFORE DELETE ON catalog_versions
+BEGIN SELECT RAISE(ABORT, 'a catalog version is kept'); END;
 """
 
 
 class Database:
-    """A SQLite file that holds nbgov's state, opened when it is first used.
+    """A SQLite file of nbgov's own, opened when it is first used.
 
     Transactions are durable when they end (WAL with ``synchronous=FULL``), exclude one another
     across threads and processes, and leave nothing behind when they fail.
 
     Args:
         path: The file. It is made, readable by its owner only, if it is not there.
+        schema: The statements that make its tables; those of nbgov's state by default.
+        version: The version of that schema. A file with another one is refused.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, schema: str = SCHEMA, version: int = SCHEMA_VERSION) -> None:
         self.path = path
+        self.schema = schema
+        self.version = version
         self.lock = threading.RLock()
         self.connection: sqlite3.Connection | None = None
         self.pid = 0
@@ -173,7 +198,8 @@ class Database:
             # SQLite gives the files it puts beside this one the same mode.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.file = file_identity(self.path)
-            self.connection, self.pid = connect(self.path), os.getpid()
+            self.connection = connect(self.path, schema=self.schema, version=self.version)
+            self.pid = os.getpid()
         # Security: what goes into a file that was removed or replaced, nobody will read again.
         if file_identity(self.path) != self.file:
             raise unavailable(f"{self.path.name} was replaced")
@@ -186,7 +212,7 @@ def file_identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, schema: str, version: int) -> sqlite3.Connection:
     """A connection to a file whose tables are there."""
     connection = sqlite3.connect(
         path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
@@ -196,7 +222,7 @@ def connect(path: Path) -> sqlite3.Connection:
         switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        prepare_schema(connection)
+        prepare_schema(connection, schema, version)
     except BaseException:
         connection.close()
         raise
@@ -221,19 +247,17 @@ def switch_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def prepare_schema(connection: sqlite3.Connection) -> None:
-    """Make the tables in a new file; refuse a file that a newer nbgov wrote."""
+def prepare_schema(connection: sqlite3.Connection, schema: str, version: int) -> None:
+    """Make the tables in a new file; refuse a file with tables of another version."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in split(SCHEMA):
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            for statement in split(schema):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
-            raise unavailable(
-                f"its schema has version {version}; this nbgov reads {SCHEMA_VERSION}"
-            )
+            connection.execute(f"PRAGMA user_version = {version}")
+        elif found != version:
+            raise unavailable(f"its schema has version {found}; this nbgov reads {version}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
@@ -253,7 +277,7 @@ def split(script: str) -> Iterator[str]:
 def unavailable(why: str) -> BackendFailed:
     """The error of a state file that cannot be used."""
     return BackendFailed(
-        "The state of approvals and datasets cannot be read or written.",
+        "A file with nbgov's own state cannot be read or written.",
         code="state-unavailable",
         why=why,
         next_step="check the state folder, its permissions and the space on its disk",
