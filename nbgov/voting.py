@@ -6,10 +6,13 @@ A surface sends intents, never SQL; who may vote, and what a vote changes, is de
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nbgov.core import approval as approvals
-from nbgov.errors import RequestInvalid
+from nbgov.core.case import principal_facts, status_of
+from nbgov.errors import Denied, IdentityFailed, IntegrityFailed, RequestInvalid
 from nbgov.model import Approval, Principal, Record, RecordKind, Vote
 
 if TYPE_CHECKING:
@@ -42,11 +45,15 @@ class Voting:
             IntegrityFailed: The ticket changed meanwhile, or takes no votes any more.
             RequestInvalid: There is no such ticket.
         """
-        voter = self.world.identity.identify(claim)
-        before, now = self.ticket(ticket), self.world.clock.now()
-        ballot = Vote(voter.name, is_approval, reason, now)
-        after = approvals.vote(before, ballot, voter=voter, now=now)
-        return self.change_ticket(before, after, voter, note="approve" if is_approval else "refuse")
+        with self.attending(ticket, claim, "approve" if is_approval else "refuse") as voter:
+            before, now = self.ticket(ticket), self.world.clock.now()
+            ballot = Vote(voter.name, is_approval, reason, now)
+            return self.change_ticket(
+                before,
+                approvals.vote(before, ballot, voter=voter, now=now),
+                voter,
+                note="approve" if is_approval else "refuse",
+            )
 
     def cancel(self, ticket: str, *, claim: str | None) -> Approval:
         """Take a ticket back, as its requester.
@@ -55,10 +62,37 @@ class Voting:
             Denied: Somebody else asked for it.
             IntegrityFailed: It has ended already.
         """
-        principal = self.world.identity.identify(claim)
-        before = self.ticket(ticket)
-        after = approvals.cancel(before, principal, now=self.world.clock.now())
-        return self.change_ticket(before, after, principal, note="cancel")
+        with self.attending(ticket, claim, "cancel") as principal:
+            before = self.ticket(ticket)
+            after = approvals.cancel(before, principal, now=self.world.clock.now())
+            return self.change_ticket(before, after, principal, note="cancel")
+
+    @contextmanager
+    def attending(self, ticket: str, claim: str | None, wish: str) -> Iterator[Principal]:
+        """Who wants to change a ticket; that it was refused to them is recorded.
+
+        Raises:
+            IdentityFailed: Nobody is known by the claim.
+        """
+        principal = Principal(claim or "")
+        try:
+            principal = self.world.identity.identify(claim)
+            yield principal
+        except (Denied, IdentityFailed, IntegrityFailed, RequestInvalid) as error:
+            record = Record(
+                kind=RecordKind.VOTE,
+                at=self.world.clock.now(),
+                request=ticket,
+                session=self.session,
+                ticket=ticket,
+                status=status_of(error),
+                code=error.code,
+                note=wish,
+                **principal_facts(principal),
+            )
+            receipt = self.world.audit.append(record)
+            error.record, error.receipt = receipt.index, str(receipt)
+            raise
 
     def ticket(self, ticket: str) -> Approval:
         """The approval behind a ticket.
@@ -80,22 +114,20 @@ class Voting:
     ) -> Approval:
         """Record a change of a ticket, then make it."""
         now = self.world.clock.now()
-        self.world.audit.append(
-            Record(
-                kind=RecordKind.VOTE,
-                at=now,
-                request=before.ticket,
-                session=self.session,
-                principal=principal.name,
-                account=principal.account or None,
-                connection=before.connection,
-                verb=before.verb,
-                tables=before.tables,
-                ticket=before.ticket,
-                status=after.state.value,
-                note=note,
-            )
+        record = Record(
+            kind=RecordKind.VOTE,
+            at=now,
+            request=before.ticket,
+            session=self.session,
+            connection=before.connection,
+            verb=before.verb,
+            tables=before.tables,
+            ticket=before.ticket,
+            status=after.state.value,
+            note=note,
+            **principal_facts(principal),
         )
+        self.world.audit.append(record)
         if not self.world.approvals.swap(before, after):
             raise approvals.conflict(before, now)
         return after

@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from nbgov.errors import IdentityFailed
 from nbgov.model import Principal
 
+# How a principal was found out, as records name it.
+OS_ACCOUNT = "os-account"
+CLAIM = "claim"
+
 
 class AccountIdentity:
     """Maps OS accounts and claims to declared principals.
@@ -55,7 +59,8 @@ class AccountIdentity:
                 why="principals: in nbgov.yaml does not list it",
                 next_step="declare it there, or use one of: " + ", ".join(sorted(self.declared)),
             )
-        return Principal(found.name, found.groups, found.roles, self.account)
+        via = OS_ACCOUNT if claim is None else CLAIM
+        return Principal(found.name, found.groups, found.roles, self.account, via)
 
 
 def own_account() -> str:

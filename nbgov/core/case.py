@@ -6,15 +6,17 @@ from the case alone, so that none can be forgotten and none can hold more than w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
 
-from nbgov.core.approval import describe_binds
+from nbgov.core.approval import describe_binds, exact
 from nbgov.core.policy import NO_CONTEXT, Context, Policy
 from nbgov.core.statement import redact
-from nbgov.errors import ApprovalNeeded, Denied, NbgovError
+from nbgov.errors import ApprovalNeeded, BackendFailed, Denied, NbgovError, RequestInvalid
 from nbgov.model import (
     Approval,
     ApprovalQuorum,
@@ -38,17 +40,25 @@ from nbgov.model import (
 
 MET = (ColumnMask, RowFilter, RowLimit, ByteLimit, WriteLimit, ContentMask, ApprovalQuorum)
 Mac = Callable[[bytes], bytes]
+# What is sealed stays far below the size of an entry, however long statement and values are.
+SEALED_BYTES_MAX = 16_384
+ORIGIN_CHARS_MAX = 500
 
 
 @dataclass
 class Case:
-    """One request on its way. A field is ``None`` until its stage is over."""
+    """One request on its way. A field is ``None`` until its stage is over.
+
+    ``dialect`` and ``whole`` are the engine's dialect and all that the connection holds.
+    """
 
     request: Request
     id: str
     principal: Principal | None = None
     policy: Policy | None = None
     context: Context = NO_CONTEXT
+    dialect: str = ""
+    whole: Catalog | None = None
     catalog: Catalog | None = None
     statement: Statement | None = None
     values: dict[str, Any] = field(default_factory=dict)
@@ -60,77 +70,171 @@ class Case:
     def macs(self, mac: Mac) -> tuple[str, str]:
         """Keyed digests (hex) of the exact statement and of the typed bound values."""
         return (
-            mac(self.request.sql.encode()).hex(),
+            mac(exact(self.request.sql)).hex(),
             mac(describe_binds(self.values).encode()).hex(),
         )
 
+    def literals(self) -> bytes:
+        """The exact statement and the typed bound values, as canonical JSON, to be sealed.
 
-def facts(case: Case, kind: RecordKind, *, at: datetime, session: str, mac: Mac) -> Record:
-    """A record of everything known of a request, as far as it got."""
-    request, principal, approval = case.request, case.principal, case.approval
-    statement_mac, binds_mac = case.macs(mac)
-    dialect = case.catalog.dialect if case.catalog else ""
-    record = Record(
+        Where that is longer than :data:`SEALED_BYTES_MAX`, its length and digest stand for it.
+        """
+        values = {name: [type(value).__name__, repr(value)] for name, value in self.values.items()}
+        facts: Mapping[str, Any] = {"statement": self.request.sql, "binds": values}
+        data = canonical(facts)
+        if len(data) > SEALED_BYTES_MAX:
+            data = canonical({"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        return data
+
+
+def facts(
+    case: Case, kind: RecordKind, *, at: datetime, session: str, mac: Mac, **more: Any
+) -> Record:
+    """A record of everything known of a request, as far as it got.
+
+    Args:
+        case: The request.
+        kind: What the record states.
+        at: Its time.
+        session: Whose it is.
+        mac: Keyed digest of some bytes.
+        **more: Further fields of the record.
+    """
+    request, approval = case.request, case.approval
+    statement_mac, binds_mac = case.macs(mac) if isinstance(request.sql, str) else (None, None)
+    known: dict[str, Any] = {"principal": request.claim}
+    if case.principal is not None:
+        known |= principal_facts(case.principal)
+    if case.statement is not None:
+        known |= statement_facts(case.statement)
+    if case.decision is not None:
+        known |= decision_facts(case.decision)
+    return Record(
         kind=kind,
         at=at,
         request=case.id,
         session=session,
-        principal=principal.name if principal else request.claim,
-        account=(principal.account or None) if principal else None,
-        origin=dict(request.origin) or None,
-        connection=request.connection,
-        statement=case.statement.redacted if case.statement else redact(request.sql, dialect),
+        origin=told_origin(request.origin),
+        connection=str(request.connection),
+        statement=told_statement(case) or None,
         statement_mac=statement_mac,
         binds_mac=binds_mac if case.values else None,
         policy=case.policy.digest.hex() if case.policy else None,
         decided_at=case.context.at if case.policy and case.policy.is_conditional else None,
         ticket=approval.ticket if approval else None,
         voters=(tuple(vote.voter for vote in approval.votes) or None) if approval else None,
+        **known,
+        **more,
     )
+
+
+def closing(case: Case, *, at: datetime, session: str, **more: Any) -> Record:
+    """The outcome of an attempt: what the attempt did not say.
+
+    Whoever asks, where and to do what is repeated, so that the line can be read by itself.
+    """
+    assert case.receipt is not None
+    assert case.principal is not None
+    assert case.statement is not None
+    return Record(
+        kind=RecordKind.OUTCOME,
+        at=at,
+        request=case.id,
+        session=session,
+        attempt=case.receipt.index,
+        principal=case.principal.name,
+        connection=case.request.connection,
+        verb=case.statement.verb,
+        **more,
+    )
+
+
+def told_statement(case: Case) -> str:
+    """The statement without its literals; of one that was not understood, without strange names.
+
+    Security: as long as the dialect is not known, nobody can tell where a literal ends.
+    """
+    sql = case.request.sql
     if case.statement is not None:
-        record = with_statement(record, case.statement)
-    if case.decision is not None:
-        record = with_decision(record, case.decision)
-    return record
+        return case.statement.redacted
+    if not case.dialect or not isinstance(sql, str):
+        return ""
+    return redact(sql, case.dialect, names_of(case.whole))
 
 
-def with_statement(record: Record, statement: Statement) -> Record:
-    """The record with what the statement does."""
+def names_of(catalog: Catalog | None) -> frozenset[str]:
+    """Every name in a catalog, in lower case."""
+    if catalog is None:
+        return frozenset()
+    return frozenset(
+        name.lower()
+        for table in catalog.tables.values()
+        for name in (table.name.schema, table.name.name, *(one.name for one in table.columns))
+    )
+
+
+def told_origin(origin: Any) -> Mapping[str, str] | None:
+    """What a surface says of itself, as texts of bounded length."""
+    if not isinstance(origin, Mapping):
+        return None
+    return {
+        str(name)[:ORIGIN_CHARS_MAX]: str(value)[:ORIGIN_CHARS_MAX]
+        for name, value in origin.items()
+    } or None
+
+
+def principal_facts(principal: Principal) -> dict[str, Any]:
+    """What a record says of who the principal is, and how that was found out."""
+    return {
+        "principal": principal.name,
+        "account": principal.account or None,
+        "via": principal.via or None,
+        "groups": tuple(sorted(principal.groups)) or None,
+        "roles": tuple(sorted(principal.roles)) or None,
+    }
+
+
+def statement_facts(statement: Statement) -> dict[str, Any]:
+    """What a record says of what the statement does."""
     uses = statement.tables
-    return replace(
-        record,
-        dialect=statement.dialect,
-        verb=statement.verb,
-        effects=tuple(sorted(statement.effects)),
-        tables=tuple(dict.fromkeys(str(use.table) for use in uses)),
-        columns=tuple(sorted({f"{use.table}.{name}" for use in uses for name in use.columns})),
-        functions=tuple(sorted(statement.functions)) or None,
-        plan=statement.plan or None,
-    )
+    return {
+        "dialect": statement.dialect,
+        "verb": statement.verb,
+        "effects": tuple(sorted(statement.effects)),
+        "tables": tuple(dict.fromkeys(str(use.table) for use in uses)),
+        "columns": tuple(sorted({f"{use.table}.{name}" for use in uses for name in use.columns})),
+        "functions": tuple(sorted(statement.functions)) or None,
+        "plan": statement.plan or None,
+    }
 
 
-def with_decision(record: Record, decision: Decision) -> Record:
-    """The record with what was decided."""
-    return replace(
-        record,
-        decision="permit" if decision.is_permitted else "deny",
-        rules=decision.rules,
-        obligations=tuple(describe(o) for o in decision.obligations) or None,
-    )
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """What a record says of what was decided."""
+    return {
+        "decision": "permit" if decision.is_permitted else "deny",
+        # A permit is told by its rules.
+        "reason": None if decision.is_permitted else decision.reason or None,
+        "rules": decision.rules,
+        "obligations": tuple(describe(o) for o in decision.obligations) or None,
+    }
 
 
-def with_summary(record: Record, summary: Summary) -> Record:
-    """The record with what was delivered: counts and digests, never values."""
+def summary_facts(summary: Summary | None) -> dict[str, Any]:
+    """What a record says of what was delivered: counts and digests, never values."""
+    if summary is None:
+        return {}
     version = summary.version
-    return replace(
-        record,
-        rows_read=summary.rows_read,
-        rows_affected=summary.rows_affected,
-        masked=tuple(f"{name}: {mask}" for name, mask in summary.masked.items()) or None,
-        entities=dict(summary.entities) or None,
-        version=version.version_id if version else None,
-        content=version.content_id if version else None,
-    )
+    return {
+        "rows_read": summary.rows_read,
+        "rows_affected": summary.rows_affected,
+        "bytes_read": summary.bytes_read,
+        "batches": summary.batches,
+        "masked": tuple(f"{name}: {mask}" for name, mask in summary.masked.items()) or None,
+        "entities": dict(summary.entities) or None,
+        "version": version.version_id if version else None,
+        "content": version.content_id if version else None,
+        "schema": version.schema_id if version else None,
+    }
 
 
 def status_of(error: BaseException) -> str:
@@ -151,6 +255,47 @@ def code_of(error: BaseException) -> str:
     return error.code if isinstance(error, NbgovError) else type(error).__name__
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """The database's own number of an error, as far as the requester may know it."""
+    return (error.sqlstate or None) if isinstance(error, BackendFailed) else None
+
+
+def check_request(request: Request) -> None:
+    """Make sure that a request has the shape that its type says; Python does not.
+
+    Raises:
+        RequestInvalid: It has not (code ``usage``).
+    """
+    limit = request.rows_max
+    parts = {
+        "sql": isinstance(request.sql, str),
+        "connection": isinstance(request.connection, str),
+        "binds": isinstance(request.binds, Mapping) and all(map(is_text, request.binds)),
+        "rows_max": limit is None or (type(limit) is int and limit >= 0),
+        "dataset": isinstance(request.dataset, str),
+        "origin": isinstance(request.origin, Mapping),
+    }
+    for name, is_right in parts.items():
+        if not is_right:
+            raise RequestInvalid(
+                f"The argument {name} is none that a request takes.",
+                code="usage",
+                why=f"its type is {type(getattr(request, name)).__name__}, or its value is wrong",
+                next_step="look at help(nbgov.Session.sql)",
+            )
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text."""
+    return isinstance(value, str)
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """A value as JSON with sorted keys, lone surrogates included."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return exact(text)
+
+
 def denial(case: Case) -> Denied:
     """The error of a decision that is a deny."""
     decision, statement, principal = case.decision, case.statement, case.principal
@@ -166,6 +311,17 @@ def denial(case: Case) -> Denied:
         why=decision.reason + rules,
         next_step=decision.next_step,
     )
+
+
+def require_permit(case: Case) -> None:
+    """Go no further with a request that was denied.
+
+    Raises:
+        Denied: It was.
+    """
+    assert case.decision is not None
+    if not case.decision.is_permitted:
+        raise denial(case)
 
 
 def refusal(approval: Approval) -> Denied:

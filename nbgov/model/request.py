@@ -16,12 +16,15 @@ class Principal:
         groups: Groups the name belongs to.
         roles: Roles the name holds.
         account: The OS account that the name was derived from.
+        via: How the name was found out: ``os-account``, ``claim`` and so on. Two principals that
+            differ in nothing else are one.
     """
 
     name: str
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
     account: str = ""
+    via: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

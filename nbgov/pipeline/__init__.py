@@ -47,6 +47,7 @@ from nbgov.model import (
 )
 from nbgov.pipeline.handover import Handover
 from nbgov.pipeline.recorder import Recorder
+from nbgov.pipeline.sightings import Sightings
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -69,6 +70,7 @@ class Pipeline:
         self.profiles = DeferredProfiles()
         self.recorder = Recorder(world, session=session)
         self.handover = Handover(world, self.recorder, self.profiles)
+        self.sightings = Sightings(world, session=session)
         self._policy: tuple[str, Policy] | None = None
 
     # ------------------------------------------------------------ what a surface calls
@@ -104,10 +106,33 @@ class Pipeline:
         sql = self.clear(case).sql if case.decision.is_permitted else None
         return Verdict(case.statement, case.decision, sql)
 
+    def foresee(self, request: Request) -> Verdict:
+        """Decide a request that is to run later; a refusal is recorded now.
+
+        Raises:
+            NbgovError: With the number of its audit record, where it would not run.
+        """
+        case = self.case(request, id=uuid.uuid4().hex)
+        try:
+            self.understand(case)
+            cases.require_permit(case)
+            assert case.statement is not None
+            assert case.decision is not None
+            return Verdict(case.statement, case.decision, self.clear(case).sql)
+        except BaseException as error:
+            self.recorder.failure(case, error)
+            raise
+
     def catalog(self, connection: str, *, claim: str | None) -> Catalog:
         """What the principal may touch on a connection; the rest reads as absent."""
         principal = self.world.identity.identify(claim)
         return visible(self.policy(), principal, connection, self.whole_catalog(connection))
+
+    def sight(self, connection: str, *, claim: str | None) -> None:
+        """Look at a connection now, and record what changed since it was last seen."""
+        principal = self.world.identity.identify(claim)
+        whole = self.whole_catalog(connection)
+        self.sightings.look(connection, whole, principal=principal.name)
 
     def whole_catalog(self, connection: str) -> Catalog:
         """All that a connection holds, with views followed to their base columns."""
@@ -132,11 +157,15 @@ class Pipeline:
 
     def understand(self, case: Case) -> None:
         """Stages 1 to 4: identify, parse, check, decide."""
+        cases.check_request(case.request)
         connection, sql = case.request.connection, case.request.sql
         case.principal = principal = self.world.identity.identify(case.request.claim)
         case.policy = policy = self.policy()
         engine = self.world.engine(connection)
-        whole = self.whole_catalog(connection)
+        case.dialect = engine.dialect
+        case.whole = whole = self.whole_catalog(connection)
+        if case.id:  # A question that is only asked is not recorded.
+            self.sightings.look(connection, whole, principal=principal.name, request=case.id)
         key = (connection, principal, policy.digest)
         case.catalog = catalog = self.memo.recall(
             key, whole, lambda: visible(policy, principal, connection, whole)
@@ -189,8 +218,7 @@ class Pipeline:
         assert decision is not None
         assert statement is not None
         assert principal is not None
-        if not decision.is_permitted:
-            raise cases.denial(case)
+        cases.require_permit(case)
         if not any(isinstance(o, ApprovalQuorum) for o in decision.obligations):
             return
         request, now = case.request, self.world.clock.now()

@@ -107,6 +107,8 @@ class Handover:
                 profile.update(masked, hashes)
                 kept.write(masked)
                 summary.rows_read += masked.num_rows
+                summary.bytes_read += masked.nbytes
+                summary.batches += 1
                 yield masked
             summary.rows_affected = stream.rows_affected
             summary.is_truncated = stream.is_truncated
@@ -128,7 +130,7 @@ class Handover:
 
     def is_profile_wanted(self, case: Case) -> bool:
         """Whether the result is named, or belongs to a run that is open now."""
-        return bool(case.request.dataset) or any(s.is_training() for s in self.world.runs())
+        return bool(case.request.dataset) or any(s.active_run() for s in self.world.runs())
 
     def are_rows_wanted(self, case: Case) -> bool:
         """Whether the rows of the result are to be kept."""

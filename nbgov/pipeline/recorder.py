@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from nbgov.core import case as cases
 from nbgov.errors import BackendFailed, NbgovError
@@ -24,32 +24,71 @@ class Recorder:
 
     def attempt(self, case: Case) -> None:
         """Stage 7: the attempt is durable before the engine sees SQL, or nothing runs."""
-        case.receipt = self.world.audit.append(self.facts(case, RecordKind.ATTEMPT))
+        if self.world.cosigning is not None:
+            self.world.cosigning.check()
+        record = self.facts(case, RecordKind.ATTEMPT, literals=self.seal(case))
+        case.receipt = self.world.audit.append(record)
 
     def outcome(
-        self, case: Case, status: str, *, summary: Summary | None, code: str | None = None
+        self,
+        case: Case,
+        status: str,
+        *,
+        summary: Summary | None,
+        code: str | None = None,
+        sqlstate: str | None = None,
     ) -> Receipt:
         """Stage 11: close the request in the log, once."""
-        record = self.facts(case, RecordKind.OUTCOME)
-        if summary is not None:
-            record = cases.with_summary(record, summary)
-        attempt = case.receipt.index if case.receipt else None
+        facts = {"status": status, "code": code, "sqlstate": sqlstate}
+        facts |= cases.summary_facts(summary)
+        if case.receipt is None:
+            # A refusal is recorded with what can be said of it, sealed literals or not.
+            with suppress(BackendFailed):
+                facts["literals"] = self.seal(case)
+            record = self.facts(case, RecordKind.OUTCOME, **facts)
+        else:
+            at = self.world.clock.now()
+            record = cases.closing(case, at=at, session=self.session, **facts)
         case.is_closed = True
-        return self.world.audit.append(replace(record, status=status, code=code, attempt=attempt))
+        return self.world.audit.append(record)
 
     def failure(self, case: Case, error: BaseException, *, summary: Summary | None = None) -> None:
         """Stage 11 of a request that did not end well; the error learns its record number."""
         is_log_away = isinstance(error, BackendFailed) and error.code == "audit-unavailable"
         if case.is_closed or is_log_away:
             return
-        status, code = cases.status_of(error), cases.code_of(error)
-        receipt = self.outcome(case, status, summary=summary, code=code)
+        receipt = self.outcome(
+            case,
+            cases.status_of(error),
+            summary=summary,
+            code=cases.code_of(error),
+            sqlstate=cases.sqlstate_of(error),
+        )
         if isinstance(error, NbgovError):
             shown = case.receipt or receipt
             error.record, error.receipt = shown.index, str(shown)
 
-    def facts(self, case: Case, kind: RecordKind) -> Record:
+    def facts(self, case: Case, kind: RecordKind, **more: Any) -> Record:
         """A record of what is known of a request."""
-        now, mac = self.world.clock.now(), self.world.signer.mac
-        record = cases.facts(case, kind, at=now, session=self.session, mac=mac)
-        return replace(record, policy_revision=self.world.policy.revision() or None)
+        world = self.world
+        runs = (store.active_run() for store in world.runs())
+        return cases.facts(
+            case,
+            kind,
+            at=world.clock.now(),
+            session=self.session,
+            mac=world.signer.mac,
+            database_user=world.accounts.get(str(case.request.connection)),
+            policy_revision=world.policy.revision() or None,
+            run=next(filter(None, runs), None),
+            **more,
+        )
+
+    def seal(self, case: Case) -> str | None:
+        """The literals of a request, sealed, where they are kept at all."""
+        sealer = self.world.sealer
+        if sealer is None or not isinstance(case.request.sql, str):
+            return None
+        name = case.principal.name if case.principal else case.request.claim or ""
+        at = self.world.clock.now()
+        return sealer.seal(case.literals(), principal=name, at=at, context=case.id)

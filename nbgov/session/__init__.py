@@ -6,22 +6,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nbgov.core.case import check_request
 from nbgov.core.dataset_references import check_rows, find_version
 from nbgov.core.datasets import key_of, rows_key
 from nbgov.core.statement import split
-from nbgov.errors import (
-    BackendFailed,
-    IntegrityFailed,
-    NbgovError,
-)
+from nbgov.errors import NbgovError
 from nbgov.model import (
     Approval,
     Catalog,
@@ -34,13 +31,20 @@ from nbgov.model import (
     Run,
     Verdict,
 )
+from nbgov.session.administration import AnnouncedLog, identified, marks_of
 from nbgov.session.tracking import delivered
-from nbgov.wiring import build_world, find_config, open_engine, read_config, run_store
+from nbgov.sinks import with_witnesses
+from nbgov.wiring import (
+    build_world,
+    find_config,
+    open_engine,
+    read_config,
+    run_store,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nbgov.core.audit import AuditReport
     from nbgov.core.fingerprint import Fingerprint
     from nbgov.ports import Engine
 
@@ -87,12 +91,22 @@ class Session:
         self.state = path.parent / self.config.state
         self.id = uuid.uuid4().hex
         self.engines: dict[str, Engine] = {}
-        self.world = build_world(path, self.config, session=self.id, engine=self.engine)
+        world = build_world(path, self.config, session=self.id, engine=self.engine)
         self.claim = claim
-        self.principal: Principal = self.world.identity.identify(claim)
+        self.principal: Principal = identified(world, claim, session=self.id)
+        world = with_witnesses(world, self.config)
+        self.log = AnnouncedLog(
+            world,
+            session=self.id,
+            principal=self.principal,
+            marks=partial(marks_of, self.config, world),
+        )
+        self.world = replace(world, audit=self.log)
         self.pipeline = Pipeline(self.world, session=self.id)
         self.voting = Voting(self.world, session=self.id)
         OPEN[self.id] = self
+        if world.mirroring is not None:
+            world.mirroring.start()
         SEEN[path] = claim
 
     @staticmethod
@@ -149,21 +163,20 @@ class Session:
         Raises:
             NbgovError: For every reason why it did not run; ``record`` names the audit record.
         """
+        if values and (binds is None or isinstance(binds, Mapping)):
+            binds = {**(binds or {}), **values}
         request = self.request(
             sql,
             connection,
-            {**(binds or {}), **values} if values else binds or {},
+            {} if binds is None else binds,
             rows_max=rows_max,
             dataset=dataset,
             origin=origin,
         )
         parts = self.parts(request)
         for part in parts if len(parts) > 1 else ():
-            verdict = self.pipeline.check(part)
-            if not verdict.decision.is_permitted:
-                # Run by itself, it is refused and recorded, before any other part has run.
-                return self.pipeline.run(part)
-            if not verdict.statement.is_read:
+            # One that is refused is recorded as that, before any other part has run.
+            if not self.pipeline.foresee(part).statement.is_read:
                 # One of them may wait for approval or fail; run again, the others would run twice.
                 return self.pipeline.run(request)
         for part in parts[:-1]:
@@ -180,6 +193,7 @@ class Session:
     def parts(self, request: Request) -> tuple[Request, ...]:
         """A request for each statement of a text; the text itself where it cannot be told apart."""
         try:
+            check_request(request)
             texts = split(request.sql, self.dialect(request.connection))
         except NbgovError:
             return (request,)
@@ -189,7 +203,9 @@ class Session:
         self, sql: str, connection: str | None, binds: Mapping[str, Any], **more: Any
     ) -> Request:
         """A request of this session's principal."""
-        more["origin"] = {"surface": "python", **(more.get("origin") or {})}
+        origin = more.get("origin") or {}
+        if isinstance(origin, Mapping):
+            more["origin"] = {"surface": "python", **origin}
         name = connection or self.default_connection
         return Request(connection=name, sql=sql, binds=binds, claim=self.claim, **more)
 
@@ -349,37 +365,21 @@ class Session:
         delivery = delivered(data, lambda mark: self.delivery(mark["read"]))
         return run_store().track(delivery, run_id=run_id, context=context, labels=labels)
 
-    # ------------------------------------------------------------ evidence
-
-    def verify_audit(self) -> AuditReport:
-        """Check the audit log from its first entry to its last.
-
-        Attempts whose process died are closed as interrupted first, so that the report counts them.
-
-        Raises:
-            IntegrityFailed: The log does not add up; the error names the first broken entry.
-        """
-        from nbgov.core.audit import verify
-
-        # A log too damaged to be recovered is what the report is there to say.
-        with contextlib.suppress(BackendFailed):
-            self.world.audit.recover()
-        report = verify(self.world.audit.entries())
-        if not report.is_intact:
-            raise IntegrityFailed(
-                f"The audit log does not verify at entry {report.problem_index}.",
-                why=report.problem,
-                next_step="keep the state folder as it is, and tell whoever answers for it",
-            )
-        return report
-
     def close(self) -> None:
         """Give back connections and files. Callable more than once."""
         while self.engines:
             self.engines.popitem()[1].close()
         world = self.world
-        for part in (world.audit, world.approvals, world.datasets, world.releases):
+        self.log.leave()
+        if world.cosigning is not None:
+            world.cosigning.close()
+        for part in (world.audit, world.index, world.approvals, world.datasets, world.releases):
             part.close()
+        if world.mirroring is not None:
+            world.mirroring.close()
+        for more in (world.catalogs, world.facts):
+            if more is not None:
+                more.close()
         OPEN.pop(self.id, None)
 
     def __enter__(self) -> Self:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ from nbgov.model import (
     MaskKind,
     Obligation,
     Principal,
+    Receipt,
     RecordKind,
     Request,
     RowFilter,
@@ -100,24 +103,33 @@ def test_a_record_holds_what_is_known_and_no_value() -> None:
 
 def test_a_record_of_little_is_a_record() -> None:
     """A request that failed at once still says who claimed what, where."""
-    held = facts(Case(Request("wh", "SELECT 'swordfish'", claim="who"), id="r2"))
+    held = facts(Case(Request("wh", "SELECT 'swordfish'", claim="who"), id="r2", dialect="duckdb"))
     assert (held["principal"], held["connection"], held["statement"]) == ("who", "wh", "SELECT ?")
     assert not held.keys() & {"decision", "tables", "policy", "ticket", "binds_mac", "account"}
 
 
+def test_a_statement_in_an_unknown_dialect_is_kept_as_a_digest() -> None:
+    """Nobody can tell where a literal ends before it is known whose SQL it is."""
+    held = facts(Case(Request("wh", "SELECT 'swordfish'"), id="r2"))
+    assert "statement" not in held
+    assert held["statement_mac"]
+
+
+def test_a_statement_that_nobody_understood_keeps_known_names_only() -> None:
+    """A word that is no name of the catalog may be a value whose quotes are wrong."""
+    sql = 'SELECT Email, f(x) FROM main.people WHERE name = "swordfish" OR trout -- pike'
+    case = Case(Request("wh", sql), id="r2", dialect="duckdb", whole=make_catalog())
+    assert facts(case)["statement"] == "SELECT Email, f(?) FROM main.people WHERE name = ? OR ?"
+
+
 def test_a_summary_adds_counts_only() -> None:
     """Rows, masks and entities are counted; nothing delivered is repeated."""
-    record = cases.facts(full(), RecordKind.OUTCOME, at=NOW, session="s1", mac=mac)
     summary = Summary(rows_read=3, masked={"email": "redact pii"})
     summary.count({"note": {"PERSON": 2}})
     summary.count({"note": {"PERSON": 1}})
-    held = cases.with_summary(record, summary)
-    assert (held.rows_read, held.masked, held.entities) == (
-        3,
-        ("email: redact pii",),
-        {"PERSON": 3},
-    )
-    assert (held.version, held.content) == (None, None)
+    held = {name: value for name, value in cases.summary_facts(summary).items() if value}
+    assert held == {"rows_read": 3, "masked": ("email: redact pii",), "entities": {"PERSON": 3}}
+    assert cases.summary_facts(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -170,3 +182,91 @@ def test_a_deny_without_tables_names_none() -> None:
     case.decision = Decision(is_permitted=False, reason="no rule", code="denied-by-policy")
     assert cases.denial(case).what == "Denied: SELECT is not permitted for ada."
     assert cases.refusal(approval(Vote("g", False, "", NOW))).why == "no reason was given"
+
+
+# ---------------------------------------------------------------- shapes, ends, literals
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"sql": 5}, {"connection": None}, {"binds": [1]}, {"binds": {1: 2}}, {"rows_max": -1},
+        {"rows_max": True}, {"rows_max": "7"}, {"dataset": None}, {"origin": "magic"},
+    ],
+)  # fmt: skip
+def test_a_request_has_the_shape_that_its_type_says(parts: dict[str, Any]) -> None:
+    """What is not of its type is refused by name, and can be recorded all the same."""
+    request = replace(Request("wh", "SELECT 1", rows_max=7), **parts)
+    with pytest.raises(RequestInvalid) as caught:
+        cases.check_request(request)
+    assert (caught.value.code, next(iter(parts)) in str(caught.value)) == ("usage", True)
+    assert facts(Case(request, id="r1", dialect="duckdb"))["connection"] == str(request.connection)
+
+
+def test_a_request_in_shape_passes() -> None:
+    """What the types say is taken."""
+    cases.check_request(Request("wh", "SELECT 1", rows_max=0, binds={"a": 1}))
+
+
+def test_an_outcome_repeats_who_and_where_only() -> None:
+    """Beside them, the closing record names its attempt, and nothing that the attempt said."""
+    case = replace(full(), receipt=Receipt("o", 7, b""))
+    record = cases.closing(case, at=NOW, session="s1")
+    names = {
+        name for name in type(record).__dataclass_fields__ if getattr(record, name) is not None
+    }
+    assert names == {
+        "kind", "at", "request", "session", "mode", "assurance", "attempt", "principal", "connection", "verb",
+    }  # fmt: skip
+    assert (record.attempt, record.principal, record.verb) == (7, "ada", "SELECT")
+
+
+def test_who_asks_is_said_with_how_that_is_known() -> None:
+    """Groups and roles are sorted; of a principal without any, nothing is said."""
+    groups, roles = frozenset({"b", "a"}), frozenset({"z", "y"})
+    held = facts(replace(full(), principal=Principal("ada", groups, roles, "adal", "claim")))
+    assert (held["groups"], held["roles"], held["via"]) == (("a", "b"), ("y", "z"), "claim")
+    assert not facts(full()).keys() & {"groups", "roles", "via"}
+
+
+def test_a_deny_gives_its_reason_and_a_permit_its_rules() -> None:
+    """A permit is told by its rules; a deny has words of its own."""
+    denied = Decision(is_permitted=False, reason="the rule r forbids it", code="denied-by-policy")
+    assert facts(replace(full(), decision=denied))["reason"] == "the rule r forbids it"
+    assert "reason" not in facts(full())
+
+
+def test_origins_are_texts_of_bounded_length() -> None:
+    """Whatever a surface says of itself, an entry can hold it."""
+    request = Request("wh", "SELECT 1", origin={"cell": 5, "x" * 999: "y" * 999})  # type: ignore[dict-item]
+    held = facts(Case(request, id="r1"))
+    assert held["origin"] == {"cell": "5", "x" * 500: "y" * 500}
+
+
+def test_what_is_sealed_is_exact_and_bounded() -> None:
+    """Statement and typed values are there word for word, or their digest where they are long."""
+    assert json.loads(full().literals()) == {
+        "binds": {"low": ["int", "42"]},
+        "statement": "SELECT email FROM people WHERE name = 'swordfish' AND id = :low",
+    }
+    long = Case(Request("wh", "x" * cases.SEALED_BYTES_MAX), id="r1").literals()
+    assert len(long) < 120
+    assert json.loads(long).keys() == {"bytes", "sha256"}
+    assert b"\xed\xa0\x80" in Case(Request("wh", "\ud800"), id="r1").literals()
+
+
+def test_the_number_of_an_error_is_the_database_s() -> None:
+    """Only a database gives its errors numbers."""
+    error = BackendFailed("no")
+    assert cases.sqlstate_of(error) is None
+    error.sqlstate = "22000"
+    assert cases.sqlstate_of(error) == "22000"
+    assert cases.sqlstate_of(KeyError()) is None
+
+
+def test_a_permit_goes_on_and_a_deny_does_not() -> None:
+    """What was not decided to run goes no further."""
+    cases.require_permit(full())
+    denied = Decision(is_permitted=False, reason="no", code="denied-by-policy")
+    with pytest.raises(Denied):
+        cases.require_permit(replace(full(), decision=denied))

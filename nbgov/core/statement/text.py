@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +38,7 @@ OPERANDS = {
     TokenType.VAR, TokenType.IDENTIFIER, TokenType.NUMBER, TokenType.STRING,
     TokenType.R_PAREN, TokenType.R_BRACKET,
 }  # fmt: skip
+NAMES = {TokenType.IDENTIFIER, TokenType.VAR}
 LITERALS = {
     TokenType.STRING, TokenType.NUMBER, TokenType.HEREDOC_STRING, TokenType.RAW_STRING,
     TokenType.NATIONAL_STRING, TokenType.BYTE_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING,
@@ -162,14 +163,22 @@ def bind_names(sql: str, dialect: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(marker.name for marker in find_binds(sql, dialect)))
 
 
-def redact(sql: str, dialect: str) -> str:
+def redact(sql: str, dialect: str, names: Collection[str] | None = None) -> str:
     r"""The text with every literal as ``?``, comments dropped and white space folded.
 
     Two texts that differ in literals alone redact to the same text. A text that cannot be lexed
     redacts to nothing.
 
+    Args:
+        sql: The text.
+        dialect: sqlglot's name of its dialect.
+        names: Of a text that nobody understood, the names that may be shown, in lower case. What
+            else stands there as a name may be a value whose quotes are wrong, and reads ``?`` too.
+
     Example:
         >>> redact("SELECT 'Ada' -- who\nFROM t WHERE n = 7", "duckdb")
+        'SELECT ? FROM t WHERE n = ?'
+        >>> redact('SELECT Ada FROM t WHERE n = "Ada"', "duckdb", {"t", "n"})
         'SELECT ? FROM t WHERE n = ?'
     """
     try:
@@ -179,9 +188,23 @@ def redact(sql: str, dialect: str) -> str:
     parts: list[str] = []
     for index, token in enumerate(tokens):
         gap = index > 0 and token.start > tokens[index - 1].end + 1
-        text = "?" if token.token_type in LITERALS else sql[token.start : token.end + 1]
-        parts.append(f" {text}" if gap else text)
+        text = "" if token.token_type is TokenType.HINT else sql[token.start : token.end + 1]
+        # Security: a name that the catalog does not know may be a value that lost its quotes.
+        if token.token_type in LITERALS or (
+            names is not None
+            and token.token_type in NAMES
+            and token.text.lower() not in names
+            and not is_called(tokens, index)
+        ):
+            text = "?"
+        parts.append(f" {text}" if gap and text else text)
     return "".join(parts).rstrip("; ")
+
+
+def is_called(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a word without quotes stands before a parenthesis, as the name of a function does."""
+    follower = tokens[index + 1].token_type if index + 1 < len(tokens) else None
+    return tokens[index].token_type is TokenType.VAR and follower is TokenType.L_PAREN
 
 
 def literals(sql: str, dialect: str) -> tuple[str, ...]:
