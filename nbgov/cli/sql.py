@@ -1,4 +1,4 @@
-"""``nbgov sql`` and ``nbgov catalog``: run and list."""
+"""``nbgov sql``: run a statement."""
 
 from __future__ import annotations
 
@@ -58,24 +58,6 @@ def sql(
     with result:
         WRITERS[form](result)
     click.echo(describe(result), err=True)
-
-
-@main.command()
-@click.option("-c", "--connection", metavar="NAME", help="Default: the configured one.")
-@click.option("--export", is_flag=True, help="Print them as a catalog file, for nbgov check.")
-@with_session
-def catalog(session: Session, connection: str | None, *, export: bool) -> None:
-    """List the tables and columns that you may touch."""
-    found = session.catalog(connection)
-    if export:
-        from nbgov.core.catalog import dump
-
-        click.echo(dump(found), nl=False)
-        return
-    for table in found.tables.values():
-        click.echo(f"{table.name}" + (f" ({table.kind})" if table.kind != "table" else ""))
-        for column in table.columns:
-            click.echo(f"  {column.name:<28} {column.type}")
 
 
 def read_statement(statement: str | None, path: str | None) -> str:

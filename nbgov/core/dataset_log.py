@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from nbgov.core.drift.report import listed, percent
+from nbgov.core.checks import listed
+from nbgov.core.drift.report import percent
 from nbgov.model import DatasetVersion, Delivery, SourceVersion
 
 # What a version was asked with, and how a log names it.
@@ -115,18 +116,26 @@ def row_change(before: int, after: int) -> Iterator[str]:
 
 def column_changes(before: DatasetVersion, after: DatasetVersion) -> Iterator[str]:
     """Which columns came, went, or hold other types or values."""
-    old = {name: (kind, digest) for name, kind, digest, _ in before.columns}
-    new = {name: (kind, digest) for name, kind, digest, _ in after.columns}
+    yield from schema_changes(before, after)
+    old = {name: digest for name, _, digest, _ in before.columns}
+    new = {name: digest for name, _, digest, _ in after.columns}
+    kept = [name for name in new if name in old]
+    # Digests of a column compare only where both were kept in the same way.
+    if moved := [n for n in kept if is_moved(old[n], new[n]) and is_alike(n, before, after)]:
+        yield f"other values in {listed(moved)}"
+
+
+def schema_changes(before: DatasetVersion, after: DatasetVersion) -> Iterator[str]:
+    """Which columns came, went, or are of other types."""
+    old = {name: kind for name, kind, *_ in before.columns}
+    new = {name: kind for name, kind, *_ in after.columns}
     kept = [name for name in new if name in old]
     if lost := [name for name in old if name not in new]:
         yield f"without {listed(lost)}"
     if added := [name for name in new if name not in old]:
         yield f"with {listed(added)}"
-    if retyped := [f"{n} is {new[n][0]}, was {old[n][0]}" for n in kept if new[n][0] != old[n][0]]:
+    if retyped := [f"{n} is {new[n]}, was {old[n]}" for n in kept if new[n] != old[n]]:
         yield listed(retyped)
-    # Digests of a column compare only where both were kept in the same way.
-    if moved := [n for n in kept if is_moved(old[n][1], new[n][1]) and is_alike(n, before, after)]:
-        yield f"other values in {listed(moved)}"
 
 
 def is_moved(before: str, after: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 
 class Effect(enum.StrEnum):
@@ -74,6 +76,8 @@ class Table:
         kind: ``table``, ``view`` (materialised or not), or ``foreign`` (rows of another database).
         definition: The query behind a view, or empty where the source does not tell.
         parents: The tables that it is a partition or an heir of.
+        grants: Who owns it and who may do what with it, where the source tells that at no cost,
+            such as ``SELECT to ada``. Nothing is decided by them.
         origins: The base columns whose values each column shows, of a view, a partition or a
             parent; empty for a plain table. Filled by :func:`nbgov.core.statement.views.compose`.
         row_origins: The base columns that choose the rows of a view.
@@ -88,6 +92,7 @@ class Table:
     kind: str = "table"
     definition: str = ""
     parents: tuple[TableName, ...] = ()
+    grants: tuple[str, ...] = ()
     origins: Mapping[str, frozenset[ColumnName]] = field(default_factory=dict)
     row_origins: frozenset[ColumnName] = frozenset()
     sources: frozenset[TableName] = frozenset()
@@ -117,3 +122,50 @@ class Catalog:
     functions: Mapping[str, Effect] = field(default_factory=dict)
     is_whole: bool = True
     native_schema: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """A governed statement that may have changed what a connection holds.
+
+    Attributes:
+        record: Number of its attempt in the audit log.
+        principal: Who asked for it.
+        verb: Its first word.
+        tables: The tables that it names.
+        is_closed: Whether its end is in the log too.
+    """
+
+    record: int
+    principal: str
+    verb: str
+    tables: tuple[str, ...] = ()
+    is_closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogVersion:
+    """What a connection was seen to hold, from one moment on.
+
+    Attributes:
+        connection: Name of the connection.
+        number: 1 for what was seen first.
+        digest: SHA-256 of the document.
+        document: The catalog as :func:`nbgov.core.catalog_changes.document` makes it.
+        seen_at: When it was seen first.
+        principal: Whose request met it.
+        record, receipt: Where that stands in the audit log.
+        authors: What was seen done since the version before; nothing where it was done outside.
+        is_searched: Whether the whole audit log since then was searched for them, or its end only.
+    """
+
+    connection: str
+    number: int
+    digest: bytes
+    document: Mapping[str, Any]
+    seen_at: datetime
+    principal: str
+    record: int
+    receipt: str
+    authors: tuple[Author, ...] = ()
+    is_searched: bool = True

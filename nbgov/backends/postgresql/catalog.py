@@ -54,6 +54,30 @@ FUNCTIONS_SQL = f"""
 """  # noqa: S608  # A number of our own.
 
 
+# One word tells what an owner may do by itself. What roles belong to one another is left out.
+GRANTS_SQL = f"""
+    SELECT number, concat(
+        right_to, column_name, ' to ',
+        CASE WHEN grantee = 0 THEN 'public' ELSE pg_get_userbyid(grantee) END,
+        CASE WHEN is_grantable THEN ' with grant option' ELSE '' END
+    )
+    FROM (
+        SELECT r.oid::bigint AS number, 'OWNER' AS right_to, '' AS column_name,
+               r.relowner AS grantee, false AS is_grantable
+        FROM pg_class r WHERE r.oid >= {USER_NUMBER_MIN}
+        UNION ALL
+        SELECT r.oid::bigint, x.privilege_type, '', x.grantee, x.is_grantable
+        FROM pg_class r CROSS JOIN aclexplode(r.relacl) x
+        WHERE r.oid >= {USER_NUMBER_MIN} AND x.grantee <> r.relowner
+        UNION ALL
+        SELECT a.attrelid::bigint, x.privilege_type, format(' (%s)', a.attname), x.grantee,
+               x.is_grantable
+        FROM pg_attribute a CROSS JOIN aclexplode(a.attacl) x
+        WHERE a.attrelid >= {USER_NUMBER_MIN} AND NOT a.attisdropped
+    ) AS rights
+"""  # noqa: S608  # A number of our own.
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a database holds.
@@ -105,13 +129,25 @@ class ContentsReader:
         self._ask(PIN_SQL)
         try:
             rows, functions = self._ask(TABLES_SQL), self._ask(FUNCTIONS_SQL)
+            grants = self._ask(GRANTS_SQL)
         finally:
             self._ask("RESET search_path")
-        return contents_of(rows, [name for (name,) in functions], default_schema=default_schema)
+        return contents_of(
+            rows, [name for (name,) in functions], grants, default_schema=default_schema
+        )
 
 
-def contents_of(rows: Sequence[Any], functions: Iterable[str], *, default_schema: str) -> Contents:
-    """The contents for the rows of the query for tables."""
+def contents_of(
+    rows: Sequence[Any],
+    functions: Iterable[str],
+    grants: Iterable[Sequence[Any]],
+    *,
+    default_schema: str,
+) -> Contents:
+    """The contents for the rows of the queries for tables and grants."""
+    granted: dict[int, list[str]] = {}
+    for number, told in grants:
+        granted.setdefault(number, []).append(told)
     names = {row[2]: TableName(row[0], row[1]) for row in rows}
     tables: dict[TableName, Table] = {}
     numbered: dict[tuple[int, int], ColumnName] = {}
@@ -126,6 +162,7 @@ def contents_of(rows: Sequence[Any], functions: Iterable[str], *, default_schema
             kind=KINDS.get(kind, "table"),
             definition=definition.strip().rstrip(";"),
             parents=tuple(names[int(parent)] for parent in (parents or "").split()),
+            grants=tuple(sorted(granted.get(number, ()))),
         )
         numbered |= {(number, row[6]): ColumnName(name, row[7]) for row in held}
     effects = dict.fromkeys(functions, Effect.UNKNOWN)

@@ -37,6 +37,14 @@ MYSQL_COLUMNS_SQL = """
       AND instr(extra, 'INVISIBLE') = 0
     ORDER BY table_schema, table_name, ordinal_position
 """
+# Of an account without rights on the database "mysql", a server tells its own grants only.
+MYSQL_GRANTS_SQL = """
+    SELECT table_schema, table_name, '' AS part, privilege_type, grantee, is_grantable
+    FROM information_schema.table_privileges
+    UNION ALL
+    SELECT table_schema, table_name, column_name, privilege_type, grantee, is_grantable
+    FROM information_schema.column_privileges
+"""
 # The storage engines of MySQL and MariaDB that keep rows themselves; others show those of others.
 KEEPERS = {"archive", "aria", "csv", "innodb", "memory", "myisam", "rocksdb", "columnstore"}
 PLAIN = {"BASE TABLE", "SYSTEM VERSIONED"}
@@ -73,7 +81,7 @@ def mysql_tables(link: sa.Connection) -> dict[TableName, Table]:
         TableName(schema, name): definition
         for schema, name, definition in link.exec_driver_sql(MYSQL_VIEWS_SQL)
     }
-    tables = {}
+    tables, grants = {}, mysql_grants(link)
     columns = link.exec_driver_sql(MYSQL_COLUMNS_SQL).all()
     for (schema, table), rows in groupby(columns, key=lambda row: (row[0], row[1])):
         name = TableName(schema, table)
@@ -82,8 +90,22 @@ def mysql_tables(link: sa.Connection) -> dict[TableName, Table]:
             tuple(Column(row[2], row[3], bool(row[4])) for row in rows),
             kind=kinds.get(name, "foreign"),
             definition=definitions.get(name) or "",
+            grants=tuple(sorted(grants.get(name, ()))),
         )
     return tables
+
+
+def mysql_grants(link: sa.Connection) -> Mapping[TableName, list[str]]:
+    """What accounts may do with each table or with columns of it, such as ``SELECT to ada``."""
+    found: dict[TableName, list[str]] = {}
+    for schema, table, part, right, grantee, is_grantable in link.exec_driver_sql(MYSQL_GRANTS_SQL):
+        column = f" ({part})" if part else ""
+        # An account comes as 'name'@'host'.
+        account = grantee.replace("'", "").removesuffix("@")
+        tail = " with grant option" if is_grantable == "YES" else ""
+        told = f"{right}{column} to {account}{tail}"
+        found.setdefault(TableName(schema, table), []).append(told)
+    return found
 
 
 def mysql_kind(kind: str, engine: str) -> str:

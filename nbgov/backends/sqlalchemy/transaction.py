@@ -26,7 +26,7 @@ from nbgov.backends.sqlalchemy.mysql import (
 )
 from nbgov.core.binds import bind_values, text_form, write_markers
 from nbgov.core.pseudonym import pads, token
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch, told_state
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import BindMarker, Clearance, Span
 
@@ -190,12 +190,14 @@ class SQLAlchemyTransaction:
             self._is_late = True
             return self.explain(error)
         state = str(getattr(error.orig, "sqlstate", None) or "")
+        told = ""
         if SQLSTATE.fullmatch(state):
             code = f" {state[:2] if self._is_sensitive else state}"
+            told = told_state(state, is_sensitive=self._is_sensitive)
         else:
             code = f" {number}" if isinstance(number, int) else ""
         why = f"The driver reports {type(error.orig).__name__}{code}."
-        return failure(self.connection, "database-error", why=why)
+        return failure(self.connection, "database-error", why=why, sqlstate=told)
 
     def _rows(self, result: sa.CursorResult[Any], rows_max: int | None) -> Rows:
         """The answer as Arrow; the first batch settles the schema."""
