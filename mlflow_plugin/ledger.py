@@ -131,6 +131,23 @@ def terms(read_id: str = "") -> nbgov.DriftTerms:
         return TERMS.get(config, nbgov.DriftTerms()) if config is not None else nbgov.DriftTerms()
 
 
+def checkpoint(read_id: str) -> str:
+    """The signed checkpoint of the log that a delivery is recorded in; empty if nobody can make it.
+
+    It covers the delivery's receipt, so that the two together show what the log was.
+    """
+    with suppress(nbgov.NbgovError):
+        session = session_of(read_id) if read_id else None
+        if session is not None:
+            return nbgov.checkpoint(session)
+        ours = (heard for heard in reversed(LEDGER) if heard.delivery.read_id == read_id)
+        config = next((heard.config for heard in ours if heard.config is not None), None)
+        if config is not None:
+            with nbgov.connect(config) as again:
+                return nbgov.checkpoint(again)
+    return ""
+
+
 def candidates() -> tuple[Heard, ...]:
     """The latest deliveries of distinct versions, newest first: what a training may have used."""
     found: dict[str, Heard] = {}

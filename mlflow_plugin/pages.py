@@ -28,7 +28,7 @@ from mlflow_plugin.captured import (
     ungoverned_tag,
 )
 from mlflow_plugin.inputs import TAG_MAX
-from mlflow_plugin.ledger import terms
+from mlflow_plugin.ledger import checkpoint, terms
 from mlflow_plugin.note import NOTE_TAG, note
 from mlflow_plugin.registry import flag
 from mlflow_plugin.text import fitted
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mlflow_plugin.marks import Lookup
 
 LINKS_MAX = 20
+CHECKPOINT_TAG = "nbgov.checkpoint"
 
 
 def write(
@@ -69,6 +70,9 @@ def write(
         UNGOVERNED_TAG: counted(len(current.ungoverned), "input") if current.ungoverned else "",
         IMPORTANCE_TAG: importance_tag(facts.importance, facts.made),
     }
+    # Of one state folder only: a run that read through two has the receipts of both.
+    if signed := checkpoint(read_id):
+        tags[CHECKPOINT_TAG] = signed
     log_changes(client, run, tags=tags, metrics=verdict.metrics(run.data.metrics))
     client.log_text(run_id, nbgov.lineage_page(lineage), f"{FOLDER}/lineage.html")
     if verdict.report.status == "drifted" or facts.has_table:

@@ -153,13 +153,14 @@ class MlflowRuns:
                 copy = Path(client.download_artifacts(run_id, path, str(folder)))
             yield path, copy
 
-    def is_training(self) -> bool:
-        """Whether a run is open that a delivered result is bound to. Never raises."""
+    def active_run(self) -> str:
+        """The id of the open run that a delivered result is bound to, or empty. Never raises."""
         try:
-            return "mlflow" in sys.modules and open_run() is not None
+            run = open_run() if "mlflow" in sys.modules else None
+            return str(run.info.run_id) if run is not None else ""
         except Exception as error:  # noqa: BLE001 - a run store that is away must not fail a query
             logger.warning("nbgov: MLflow does not tell its run (%s)", type(error).__name__)
-            return False
+            return ""
 
     def delivered(self, version: nbgov.DatasetVersion, delivery: nbgov.Delivery) -> None:
         """Bind a result to the run that is open while it is read, as ``read via in_run``.

@@ -18,7 +18,14 @@ from mlflow.exceptions import MlflowException
 
 import nbgov
 from mlflow_plugin.captured import Facts, as_run, captured, find
-from mlflow_plugin.inputs import INPUTS_TAG, GovernedInput, compared, governed_inputs, label_tag
+from mlflow_plugin.inputs import (
+    INPUTS_TAG,
+    TAG_MAX,
+    GovernedInput,
+    compared,
+    governed_inputs,
+    label_tag,
+)
 from mlflow_plugin.ledger import session_of
 from mlflow_plugin.registry import champion
 
@@ -278,8 +285,23 @@ def input_tags(inputs: tuple[GovernedInput, ...]) -> dict[str, str]:
         INPUTS_TAG: label_tag(inputs),
         "nbgov.fingerprint": fingerprint(inputs) if inputs else "",
         "nbgov.policy": ", ".join(policies),
-        "nbgov.receipt": ", ".join(one.read.get("nbgov.receipt", "") for one in inputs),
+        "nbgov.receipt": whole(one.read.get("nbgov.receipt", "") for one in inputs),
     }
+
+
+def whole(receipts: Iterable[str]) -> str:
+    """As many receipts as fit into a tag: a part of one would prove nothing.
+
+    >>> len(whole([f"log/{number}#" + "0" * 64 for number in range(200)]))
+    7954
+    """
+    text = ""
+    for receipt in dict.fromkeys(filter(None, receipts)):
+        longer = f"{text}, {receipt}" if text else receipt
+        if len(longer) > TAG_MAX:
+            break
+        text = longer
+    return text
 
 
 def fingerprint(inputs: tuple[GovernedInput, ...]) -> str:

@@ -1,7 +1,6 @@
 """Wires ports to backends for a session: files, environment, secrets, engines, run stores.
 
-The one place that knows which backend stands behind which port in embedded mode. Nothing here
-decides anything about a statement.
+With :mod:`nbgov.sinks`, what knows which backend stands behind which port in embedded mode.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbgov.config import FILE_NAME, Config, ServerConnection, parse
+from nbgov.config import FILE_NAME, Config, ServerConnection, database_accounts, parse
 from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
 from nbgov.model import Principal
+from nbgov.sinks import open_log, with_copies
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nbgov.ports import Engine, RunStore, World
 
 PSEUDONYM_KEY = "pseudonym.key"
+SEALS = "seals"
 KEY_BYTES_MIN = 32
 
 
@@ -107,16 +108,14 @@ def build_world(
     """
     from nbgov.backends.accounts import AccountIdentity
     from nbgov.backends.files import (
-        FileAuditLog,
         FilePolicySource,
         FileRowStore,
+        FileSealer,
         FileSigner,
         SystemClock,
     )
     from nbgov.backends.presidio import PresidioDetector
-    from nbgov.backends.sqlite.approvals import SqliteApprovalStore
-    from nbgov.backends.sqlite.datasets import SqliteDatasetStore
-    from nbgov.backends.sqlite.releases import SqliteReleaseStore
+    from nbgov.backends.telemetry import ObservedLog
     from nbgov.core.masks import Keys
     from nbgov.ports import World
 
@@ -126,34 +125,30 @@ def build_world(
         for name, entry in entries.items()
     }
     accounts = {account: name for name, entry in entries.items() for account in entry.accounts}
-    state = path.parent / config.state
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackendFailed(
-            "The state folder cannot be made.",
-            code="state-unavailable",
-            why=type(error).__name__,
-            next_step=f"check the folder that state: names in {FILE_NAME}",
-        ) from error
-    clock = SystemClock()
-    return World(
+    state = make_state(path.parent / config.state)
+    clock, signer = SystemClock(), FileSigner(state / "audit.key")
+    audit, heads = open_log(
+        config, path.parent, session=session, clock=clock, signer=signer, secret=read_secret
+    )
+    world = World(
         engine=engine,
         identity=AccountIdentity(declared, accounts),
         policy=FilePolicySource(path.parent / config.policy),
-        approvals=SqliteApprovalStore(state / "state.sqlite"),
-        datasets=SqliteDatasetStore(state / "state.sqlite"),
-        audit=FileAuditLog(state, session=session, clock=clock),
-        signer=FileSigner(state / "audit.key"),
+        audit=ObservedLog(audit),
+        heads=heads,
+        signer=signer,
         clock=clock,
         detector=PresidioDetector(own_analyzer(config.analyzer), reads="text"),
         runs=active_run_stores,
         keys=functools.cache(lambda: Keys(pseudonym_key(path.parent, config))),
         rows=FileRowStore(state / "rows", bytes_max=config.rows.bytes_max),
-        releases=SqliteReleaseStore(state / "state.sqlite"),
         native=native_schemas(config),
         rows_kept=config.rows.keep,
+        sealer=FileSealer(state / SEALS, mac=signer.mac) if config.audit.seal else None,
+        accounts=database_accounts(config),
+        **open_stores(state),
     )
+    return with_copies(world, config, path.parent, secret=read_secret)
 
 
 def own_analyzer(reference: str | None) -> Callable[[], AnalyzerEngine] | None:
@@ -183,6 +178,40 @@ def native_schemas(config: Config) -> dict[str, str]:
         name: found.native_schema
         for name, found in config.connections.items()
         if isinstance(found, ServerConnection) and found.mode == "native"
+    }
+
+
+def make_state(folder: Path) -> Path:
+    """The state folder, made if it is not there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendFailed(
+            "The state folder cannot be made.",
+            code="state-unavailable",
+            why=type(error).__name__,
+            next_step=f"check the folder that state: names in {FILE_NAME}",
+        ) from error
+    return folder
+
+
+def open_stores(state: Path) -> dict[str, Any]:
+    """What is kept in SQLite under the state folder, each by its name in a world."""
+    from nbgov.backends.sqlite.approvals import SqliteApprovalStore
+    from nbgov.backends.sqlite.audit_index import SqliteAuditIndex
+    from nbgov.backends.sqlite.catalogs import SqliteCatalogStore
+    from nbgov.backends.sqlite.datasets import SqliteDatasetStore
+    from nbgov.backends.sqlite.facts import SqliteFactStore
+    from nbgov.backends.sqlite.releases import SqliteReleaseStore
+
+    path = state / "state.sqlite"
+    return {
+        "approvals": SqliteApprovalStore(path),
+        "catalogs": SqliteCatalogStore(path),
+        "datasets": SqliteDatasetStore(path),
+        "facts": SqliteFactStore(path),
+        "index": SqliteAuditIndex(state / "audit-index.sqlite"),
+        "releases": SqliteReleaseStore(path),
     }
 
 

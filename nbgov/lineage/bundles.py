@@ -7,7 +7,7 @@ meets a key, the model's files and the audit log.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 from nbgov import __version__
 from nbgov.assurance.deeds import Deed, recorded
 from nbgov.core.audit import decode
+from nbgov.core.audit.note import Note, VerifierKey
+from nbgov.core.audit.proof import Proof, prove
 from nbgov.core.custody import Check, Custody, examine, write_statement
 from nbgov.errors import IntegrityFailed, RequestInvalid
+from nbgov.evidence.verification import verify_log
 from nbgov.lineage.envelope import is_signed_by, key_id, open_envelope, seal
 from nbgov.lineage.files import files_digest
 from nbgov.lineage.tracing import trace
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
 
     from nbgov.core.lineage import Lineage
+    from nbgov.ports import AuditLog
     from nbgov.session import Session
 
 
@@ -70,13 +74,14 @@ def export_bundle(session: Session, reference: str) -> bytes:
             why="only a model version whose run and files are known has one",
             next_step="name one, such as models:/churn/3",
         )
-    session.verify_audit()
+    verify_log(session)
     entries = list(recording(session.world.audit.entries(), lineage))
     payload = write_statement(
         lineage,
         entries,
         made_at=session.world.clock.now(),
         maker=f"nbgov {__version__}",
+        proofs=proofs(session.world.audit, entries),
     )
     deed = Deed(
         verb="CUSTODY",
@@ -85,6 +90,16 @@ def export_bundle(session: Session, reference: str) -> bytes:
     )
     with recorded(session.world, deed, session=session.id, principal=session.principal):
         return seal(payload, session.world.signer)
+
+
+def proofs(log: AuditLog, entries: Sequence[bytes]) -> list[Proof]:
+    """The proof of each entry, by the newest checkpoint of the log.
+
+    Raises:
+        BackendFailed: The checkpoint cannot be made, or the log cannot be read.
+    """
+    note = log.checkpoint()
+    return [] if note is None else [prove(line, note, log.subtree) for line in entries]
 
 
 def recording(lines: Iterable[bytes], lineage: Lineage) -> Iterator[bytes]:
@@ -124,7 +139,7 @@ def verify_bundle(
     checks = [of_signature(key, envelope), *found]
     if custody is None:
         return BundleReport("", tuple(checks))
-    checks += [of_files(custody, model), of_log(custody, session)]
+    checks += [of_checkpoint(custody, key), of_files(custody, model), of_log(custody, session)]
     known = custody.lineage.model
     assert known is not None
     return BundleReport(f"models:/{known.name}/{known.version}", tuple(checks))
@@ -138,6 +153,24 @@ def of_signature(key: bytes | None, envelope: Envelope) -> Check:
     if not is_signed_by(envelope, key):
         return Check("signature", "fails", f"it is not signed by the key {key_id(key)[:16]}")
     return Check("signature", "holds", f"Ed25519 by the key {key_id(key)[:16]}")
+
+
+def of_checkpoint(custody: Custody, key: bytes | None) -> Check:
+    """The checkpoint that the entries are proved by is signed by the key."""
+    name = "checkpoint"
+    if not custody.checkpoint:
+        return Check(name, "unchecked", "the bundle holds none")
+    if key is None:
+        return Check(name, "unchecked", "no public key is at hand: give it with --key")
+    try:
+        note = Note.parse(custody.checkpoint)
+        point = note.checkpoint
+        is_signed = note.signed_by(VerifierKey(point.origin, key)) is not None
+    except IntegrityFailed as error:
+        return Check(name, "fails", error.why)
+    if not is_signed:
+        return Check(name, "fails", "it is not signed by that key")
+    return Check(name, "holds", f"signed by the log {point.origin} over {point.size} entries")
 
 
 def of_files(custody: Custody, model: Path | None) -> Check:
@@ -168,7 +201,7 @@ def of_log(custody: Custody, session: Session | None) -> Check:
     if here != held:
         return Check(name, "fails", f"{len(held - here)} entries do not stand in the log")
     try:
-        session.verify_audit()
+        verify_log(session)
     except IntegrityFailed as error:
         return Check(name, "fails", error.what)
     return Check(name, "holds", f"{len(held)} entries stand in the log, which verifies")

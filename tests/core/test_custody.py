@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,16 @@ from hypothesis import strategies as st
 from nbgov.core.custody import PAYLOAD_TYPE, canonical, examine, write_statement
 from nbgov.core.lineage import Lineage
 from nbgov.model import Vote
-from tests.core.lineages import AT, approval, lineages, recorded, version, whole
+from tests.core.lineages import AT, approval, lineages, proved, recorded, version, whole
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "custody.json").read_text())
 
 
 def written(lineage: Lineage, entries=None) -> bytes:
     known, lines = recorded(lineage)
-    return write_statement(
-        known, lines if entries is None else entries, made_at=AT, maker="nbgov 0"
-    )
+    proofs = proved(lines) if entries is None else ()
+    held = lines if entries is None else entries
+    return write_statement(known, held, made_at=AT, maker="nbgov 0", proofs=proofs)
 
 
 def failures(payload: bytes) -> dict[str, str]:
@@ -50,11 +51,11 @@ def test_what_is_written_adds_up(lineage):
 
 
 def test_a_whole_lineage_leaves_little_unchecked():
-    """With everything at hand, only ungoverned inputs and inclusion proofs are not checked."""
-    assert unchecked(written(whole())) == [
-        "inputs: ungoverned: DataFrame of 3 columns",
-        "inclusion proofs: the bundle holds none",
-    ]
+    """With everything at hand, only ungoverned inputs are not checked."""
+    assert unchecked(written(whole())) == ["inputs: ungoverned: DataFrame of 3 columns"]
+    known, lines = recorded(whole())
+    bare = write_statement(known, lines, made_at=AT, maker="nbgov 0")
+    assert "inclusion proofs: the bundle holds none" in unchecked(bare)
 
 
 def test_the_subject_is_the_model_with_the_digest_over_its_files():
@@ -233,15 +234,44 @@ def test_what_could_not_be_checked_is_said():
     assert "inputs: no governed input" in unchecked(written(bare))
 
 
-def test_proofs_of_a_later_format_are_not_taken_for_checked():
-    """A proof that this nbgov cannot check leaves the bundle unchecked in that respect, aloud."""
+def set_checkpoint(value):
+    return lambda audit: audit.update(checkpoint=value)
 
-    def prove(statement):
-        statement["predicate"]["audit"]["checkpoint"] = "nbgov-log\n3\n"
 
-    payload = changed(prove)
-    assert failures(payload) == {}
-    assert "inclusion proofs: this nbgov cannot check them" in unchecked(payload)
+def set_proof(number, value):
+    return lambda audit: audit["entries"][number].update(proof=value)
+
+
+NONE, OTHER = "AAAA", base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (set_checkpoint(None), "there is no checkpoint"),
+        (set_checkpoint("house/log\n3\n"), "it has no signatures"),
+        (lambda a: a.update(checkpoint=a["checkpoint"].replace("house", "other")), "another log"),
+        (set_proof(0, None), "nothing shows that entry 0"),
+        (set_proof(0, []), "nothing shows that entry 0"),
+        (set_proof(1, [NONE] * 3), "nothing shows that entry 1"),
+        (set_proof(1, [OTHER] * 3), "nothing shows that entry 1"),
+        (lambda a: set_proof(1, a["entries"][0]["proof"])(a), "nothing shows that entry 1"),
+        (lambda a: a["entries"][0].update(line="x"), "not JSON"),
+    ],
+)
+def test_a_proof_that_does_not_lead_to_the_checkpoint_shows(edit, told):
+    """Each entry needs a path of its own to the root of the log's checkpoint."""
+    payload = changed(lambda statement: edit(statement["predicate"]["audit"]))
+    assert told in failures(payload)["inclusion proofs"]
+
+
+@pytest.mark.parametrize(
+    "edit", [set_checkpoint(""), set_checkpoint(3), set_proof(0, "x"), set_proof(0, [1])]
+)
+def test_proofs_of_another_form_are_no_statement(edit):
+    """What is no checkpoint and no list of texts is not read at all."""
+    payload = changed(lambda statement: edit(statement["predicate"]["audit"]))
+    assert list(failures(payload)) == ["statement"]
 
 
 def test_a_promotion_needs_its_votes_in_the_entries_too():

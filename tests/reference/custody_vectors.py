@@ -59,6 +59,40 @@ def files_digest(files):
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+# ---- section 5: the tree over the log, as RFC 6962 has it
+
+
+def root(lines):
+    if len(lines) == 1:
+        return hashlib.sha256(b"\0" + lines[0]).digest()
+    middle = 1 << (len(lines) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + root(lines[:middle]) + root(lines[middle:])).digest()
+
+
+def path(index, lines):
+    if len(lines) == 1:
+        return []
+    middle = 1 << (len(lines) - 1).bit_length() - 1
+    if index < middle:
+        return [*path(index, lines[:middle]), root(lines[middle:])]
+    return [*path(index - middle, lines[middle:]), root(lines[:middle])]
+
+
+def check_proofs(audit):
+    """Every entry of the vector's log is in the bundle, so tree and paths can be made anew."""
+    lines = [entry["line"].encode() for entry in audit["entries"]]
+    origin, size, digest, gap, _, end = audit["checkpoint"].split("\n")
+    assert (origin, int(size), gap, end) == ("house/log", len(lines), "", "")
+    assert base64.b64decode(digest) == root(lines)
+    signed, _, line = audit["checkpoint"].rpartition("\n\n")
+    signature = base64.b64decode(line.split(" ")[2])[4:]
+    Ed25519PrivateKey.from_private_bytes(SEED).public_key().verify(
+        signature, signed.encode() + b"\n"
+    )
+    for index, entry in enumerate(audit["entries"]):
+        assert list(map(base64.b64decode, entry["proof"])) == path(index, lines)
+
+
 # ---- section 7: the envelope
 
 
@@ -88,11 +122,14 @@ def key_id():
 def main():
     sys.path.insert(0, str(ROOT))
     from nbgov.core.custody import write_statement
-    from tests.core.lineages import AT, recorded, whole
+    from tests.core.lineages import AT, proved, recorded, whole
 
     known, lines = recorded(whole())
-    statement = json.loads(write_statement(known, lines, made_at=AT, maker="nbgov 0"))
+    payload = write_statement(known, lines, made_at=AT, maker="nbgov 0", proofs=proved(lines))
+    statement = json.loads(payload)
     good = written(statement)
+    assert good.encode() == payload
+    check_proofs(statement["predicate"]["audit"])
     versions = statement["predicate"]["lineage"]["versions"]
     assert all(version_id(facts) == key for key, facts in versions.items())
 
@@ -108,10 +145,25 @@ def main():
         facts = next(iter(other["predicate"]["lineage"]["versions"].values()))
         facts["rows"] += 1
 
+    def swap_proofs(other):
+        one, two, *_ = other["predicate"]["audit"]["entries"]
+        one["proof"], two["proof"] = two["proof"], one["proof"]
+
+    def drop_proofs(other):
+        other["predicate"]["audit"]["checkpoint"] = None
+        for entry in other["predicate"]["audit"]["entries"]:
+            entry["proof"] = None
+
     statements = [
         {"name": "whole", "payload": good, "fails": []},
         {"name": "a row more", "payload": changed(add_row), "fails": ["versions"]},
         {"name": "a vote without its entry", "payload": changed(drop_vote), "fails": ["approvals"]},
+        {
+            "name": "two proofs changed over",
+            "payload": changed(swap_proofs),
+            "fails": ["inclusion proofs"],
+        },
+        {"name": "without proofs", "payload": changed(drop_proofs), "fails": []},
         {"name": "white space", "payload": json.dumps(statement), "fails": ["statement"]},
     ]
     VECTORS.write_text(

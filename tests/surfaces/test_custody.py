@@ -31,7 +31,7 @@ from nbgov.lineage.envelope import (
 )
 from nbgov.lineage.files import files_digest
 from nbgov.session import connect
-from tests.core.lineages import AT, lineages, recorded
+from tests.core.lineages import AT, SIGNER, lineages, proved, recorded
 from tests.surfaces.chain import ADA, GRACE, MODEL, RUN, Chain, chain
 from tests.surfaces.house import build
 
@@ -68,13 +68,14 @@ def outcomes(report) -> dict[str, str]:
 
 
 def test_an_exported_bundle_is_sound_and_nothing_that_could_be_checked_is_not(house, bundle):
-    """With state folder, key and files at hand, only the log's inclusion proofs are unchecked."""
+    """With state folder, key and files at hand, nothing stays unchecked."""
     with connect(house.folder, as_=ADA) as session:
         report = verify_bundle(bundle, model=house.model, session=session)
     assert report.subject == MODEL
     assert report.is_sound
     found = outcomes(report)
-    assert {name for name, outcome in found.items() if outcome != "holds"} == {"inclusion proofs"}
+    assert {name for name, outcome in found.items() if outcome != "holds"} == set()
+    assert {"inclusion proofs", "checkpoint"} <= found.keys()
     assert {"signature", "subject", "versions", "lineage", "audit entries", "approvals",
             "model files", "audit log"} <= found.keys()  # fmt: skip
 
@@ -85,7 +86,7 @@ def test_a_bundle_is_checked_offline_with_the_key_alone(bundle, key):
     assert report.is_sound
     found = outcomes(report)
     assert {name for name, outcome in found.items() if outcome == "unchecked"} == {
-        "inclusion proofs", "model files", "audit log",
+        "model files", "audit log",
     }  # fmt: skip
 
 
@@ -204,12 +205,19 @@ def test_every_byte_of_a_small_envelope_counts():
 @given(lineages())
 def test_what_is_exported_verifies(lineage):
     """The bundle of any lineage is sound under its own key, and under no other."""
-    signer = MemorySigner()
+    signer = SIGNER
     known, lines = recorded(lineage)
-    made = seal(write_statement(known, lines, made_at=AT, maker="n"), signer)
-    assert verify_bundle(made, key=signer.public_key()).is_sound
+    payload = write_statement(known, lines, made_at=AT, maker="n", proofs=proved(lines))
+    made = seal(payload, signer)
+    report = verify_bundle(made, key=signer.public_key())
+    # Where there is no entry there is no proof either.
+    assert (report.is_sound, outcomes(report)["checkpoint"]) == (
+        True,
+        "holds" if lines else "unchecked",
+    )
     other = verify_bundle(made, key=MemorySigner(b"other").public_key())
     assert outcomes(other)["signature"] == "fails"
+    assert outcomes(other)["checkpoint"] == ("fails" if lines else "unchecked")
 
 
 def respelt(change) -> bytes:
@@ -396,7 +404,8 @@ def test_a_bundle_goes_from_export_to_verify(house, tmp_path):
     )
     assert checked.exit_code == 0, checked.stdout
     assert "The bundle is sound." in checked.stdout
-    assert "not checked  inclusion proofs" in checked.stdout
+    assert "not checked" not in checked.stdout
+    assert "holds        inclusion proofs" in checked.stdout
     printed = run_cli(house.folder, "custody", "export", MODEL)
     assert open_envelope(printed.stdout_bytes).payload_type == "application/vnd.in-toto+json"
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbgov.backends.postgresql.catalog import USER_NUMBER_MIN
 from nbgov.backends.postgresql.transaction import server_reason
-from nbgov.core.transfer import failure, masked_column
+from nbgov.core.transfer import failure, masked_column, told_state
 from nbgov.errors import BackendFailed
 from nbgov.model import ColumnName
 
@@ -117,7 +117,8 @@ class Describer:
     def _failure(self, sqlstate: str) -> BackendFailed:
         """The error of a server that did not answer the question."""
         if sqlstate and sqlstate[:2] not in {"08", "28", "3D", "53", "57"}:
-            return failure(self._name, "database-error", why=server_reason(sqlstate))
+            told = told_state(sqlstate, is_sensitive=True)
+            return failure(self._name, "database-error", why=server_reason(sqlstate), sqlstate=told)
         return failure(
             self._name,
             "database-unavailable",

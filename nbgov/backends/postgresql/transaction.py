@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nbgov.backends.postgresql.columns import delivered_schema, exact, exact_text
 from nbgov.backends.postgresql.opinion import READ_ROOT, only_statement, parsed, scoped_nodes
 from nbgov.core.binds import bind_values, number_markers
-from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
+from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch, told_state
 from nbgov.model import BindMarker, Clearance
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class PostgreSQLTransaction:
         if not sqlstate or sqlstate in GONE:
             return failure(self.connection, "database-unavailable", why="The connection was lost.")
         why = server_reason(sqlstate, is_sensitive=self._is_sensitive)
-        return failure(self.connection, "database-error", why=why)
+        told = told_state(sqlstate, is_sensitive=self._is_sensitive)
+        return failure(self.connection, "database-error", why=why, sqlstate=told)
 
     def _explain_cancel(self) -> BaseException:
         """Who cancelled: the clock, the person at the keyboard, or somebody on the server."""

@@ -6,7 +6,8 @@ statement, byte by byte; keys, envelopes, files and logs are :mod:`nbgov.lineage
 The format is ``docs/spec/custody.md``; the vectors are ``tests/vectors/custody.json``.
 """
 
-from nbgov.core.custody.examination import Check, examine
+from nbgov.core.checks import Check
+from nbgov.core.custody.examination import examine
 from nbgov.core.custody.statement import PAYLOAD_TYPE, Custody, canonical, write_statement
 
 __all__ = ["PAYLOAD_TYPE", "Check", "Custody", "canonical", "examine", "write_statement"]

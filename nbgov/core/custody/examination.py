@@ -7,10 +7,12 @@ in silence. Nothing here knows a key, a file or a log.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from nbgov.core.audit import Entry, decode
+from nbgov.core.audit.merkle import is_included
+from nbgov.core.audit.note import Checkpoint, Note
+from nbgov.core.checks import Check, check, counted, listed
 from nbgov.core.custody.statement import (
     DIGEST,
     Custody,
@@ -20,27 +22,9 @@ from nbgov.core.custody.statement import (
     subject,
 )
 from nbgov.core.datasets import version_id_of
-from nbgov.core.drift.report import listed
 from nbgov.core.promotion import lineage_digest
 from nbgov.errors import IntegrityFailed
 from nbgov.model import Delivery, Receipt, RecordKind
-
-Outcome = Literal["holds", "fails", "unchecked"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What was looked at.
-        outcome: ``holds``, ``fails``, or ``unchecked`` for what could not be looked at.
-        told: What was found, in a sentence without a value.
-    """
-
-    name: str
-    outcome: Outcome
-    told: str
 
 
 def examine(payload: bytes) -> tuple[Custody | None, tuple[Check, ...]]:
@@ -57,16 +41,6 @@ def examine(payload: bytes) -> tuple[Custody | None, tuple[Check, ...]]:
     for examined in EXAMINATIONS:
         found += examined(custody, statement)
     return custody, tuple(found)
-
-
-def check(name: str, problems: list[str], told: str) -> Check:
-    """A check that fails with its first problems, or holds."""
-    return Check(name, "fails", listed(problems)) if problems else Check(name, "holds", told)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def of_subject(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
@@ -124,7 +98,7 @@ def of_lineage(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check
     yield check("lineage", problems, "its digest and the materials follow from it")
 
 
-def of_audit(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
+def of_audit(custody: Custody, _: Mapping[str, Any]) -> Iterator[Check]:
     """Each read has its entries in the audit log, and they say the same as the lineage."""
     entries: dict[tuple[str, int], Entry] = {}
     problems = []
@@ -145,10 +119,40 @@ def of_audit(custody: Custody, statement: Mapping[str, Any]) -> Iterator[Check]:
     if lone:
         yield Check("reads", "unchecked", f"the bundle holds no read of {listed(lone)}")
     yield from of_approvals(custody, entries)
-    audit = statement["predicate"]["audit"]
-    proofs = [audit["checkpoint"], *(entry["proof"] for entry in audit["entries"])]
-    told = "this nbgov cannot check them" if any(proofs) else "the bundle holds none"
-    yield Check("inclusion proofs", "unchecked", told)
+    yield of_proofs(custody)
+
+
+def of_proofs(custody: Custody) -> Check:
+    """Each entry is shown to stand in the log that the checkpoint is of."""
+    name = "inclusion proofs"
+    if not custody.checkpoint:
+        if any(path is not None for path in custody.paths):
+            return Check(name, "fails", "there is no checkpoint that they lead to")
+        return Check(name, "unchecked", "the bundle holds none")
+    try:
+        point = Note.parse(custody.checkpoint).checkpoint
+    except IntegrityFailed as error:
+        return Check(name, "fails", error.why)
+    problems = [
+        problem
+        for line, path in zip(custody.entries, custody.paths, strict=True)
+        if (problem := unproved(line, path, point))
+    ]
+    held = f"{len(custody.entries)} entries stand in the log {point.origin} of {point.size} entries"
+    return check(name, problems, held)
+
+
+def unproved(line: bytes, path: tuple[bytes, ...] | None, point: Checkpoint) -> str:
+    """Why an entry is not shown to stand in a log; empty where it is."""
+    try:
+        entry = decode(line)
+    except IntegrityFailed as error:
+        return error.what
+    if entry.origin != point.origin:
+        return f"entry {entry.index} is of another log than the checkpoint"
+    if path is None or not is_included(entry.digest, entry.index, point.size, path, point.root):
+        return f"nothing shows that entry {entry.index} stands in the log"
+    return ""
 
 
 def read_problems(

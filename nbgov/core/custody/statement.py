@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -10,11 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from nbgov.core.audit.note import unbase64
 from nbgov.core.lineage import Lineage
 from nbgov.core.promotion import lineage_digest
 from nbgov.errors import IntegrityFailed
 
 if TYPE_CHECKING:
+    from nbgov.core.audit.proof import Proof
     from nbgov.model import ModelVersion
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -45,6 +48,9 @@ class Custody:
         entries: The canonical bytes of the audit entries that record the reads and their approvals.
         made_at: When the bundle was made.
         maker: Name and version of what made it.
+        checkpoint: The signed checkpoint of the log, empty where there is none.
+        paths: For each entry, what leads from it to the root of the checkpoint; ``None`` where
+            nothing does.
     """
 
     lineage: Lineage
@@ -52,10 +58,17 @@ class Custody:
     entries: tuple[bytes, ...]
     made_at: datetime
     maker: str
+    checkpoint: str = ""
+    paths: tuple[tuple[bytes, ...] | None, ...] = ()
 
 
 def write_statement(
-    lineage: Lineage, entries: Sequence[bytes], *, made_at: datetime, maker: str
+    lineage: Lineage,
+    entries: Sequence[bytes],
+    *,
+    made_at: datetime,
+    maker: str,
+    proofs: Sequence[Proof] = (),
 ) -> bytes:
     """The in-toto Statement on a model version, in canonical bytes.
 
@@ -64,6 +77,7 @@ def write_statement(
         entries: Audit entries, oldest first.
         made_at: When it is made.
         maker: Name and version of what makes it.
+        proofs: The proof of each entry, all by one checkpoint; or none at all.
     """
     # As it will be read back, so that digests are of what the bundle holds.
     bare = Lineage.from_dict(json.loads(canonical(own(lineage).to_dict())))
@@ -80,11 +94,7 @@ def write_statement(
                 "lineage_digest": lineage_digest(run, bare.versions).hex(),
                 "drift": drift(lineage),
                 "materials": list(materials(bare)),
-                "audit": {
-                    # Spec custody 5: room for what the transparency log will prove.
-                    "checkpoint": None,
-                    "entries": [{"line": line.decode(), "proof": None} for line in entries],
-                },
+                "audit": audit(entries, proofs),
                 "made_at": made_at.astimezone(UTC).isoformat(timespec="seconds"),
                 "maker": maker,
             },
@@ -114,6 +124,8 @@ def read_statement(payload: bytes) -> tuple[Custody, Mapping[str, Any]]:
         entries=tuple(lines(predicate["audit"])),
         made_at=moment(predicate["made_at"]),
         maker=predicate["maker"],
+        checkpoint=predicate["audit"]["checkpoint"] or "",
+        paths=tuple(map(path, predicate["audit"]["entries"])),
     )
     if custody.lineage.model is None or custody.lineage.run is None:
         raise broken("the lineage names no model version and run")
@@ -142,11 +154,23 @@ def lines(audit: object) -> Iterator[bytes]:
     """The audit entries of a predicate."""
     if not isinstance(audit, dict) or audit.keys() != {"checkpoint", "entries"}:
         raise broken("the audit entries are malformed")
+    if not isinstance(audit["checkpoint"], str | None) or audit["checkpoint"] == "":
+        raise broken("the checkpoint is malformed")
     entries = audit["entries"]
     for entry in entries if isinstance(entries, list) else [None]:
         if not isinstance(entry, dict) or frozenset(entry) != ENTRY_MEMBERS:
             raise broken("an audit entry is malformed")
         yield str(entry["line"]).encode()
+
+
+def path(entry: Mapping[str, Any]) -> tuple[bytes, ...] | None:
+    """What leads from an entry to the root of the checkpoint."""
+    proof = entry["proof"]
+    if proof is None:
+        return None
+    if not isinstance(proof, list) or not all(isinstance(digest, str) for digest in proof):
+        raise broken("the proof of an audit entry is malformed")
+    return tuple(map(unbase64, proof))
 
 
 def moment(value: object) -> datetime:
@@ -161,6 +185,25 @@ def moment(value: object) -> datetime:
 
 
 # ---------------------------------------------------------------- parts of the predicate
+
+
+def audit(entries: Sequence[bytes], proofs: Sequence[Proof]) -> dict[str, Any]:
+    """The entries with what proves that they stand in the log."""
+    if not proofs:
+        return {
+            "checkpoint": None,
+            "entries": [{"line": line.decode(), "proof": None} for line in entries],
+        }
+    return {
+        "checkpoint": str(proofs[0].note),
+        "entries": [
+            {
+                "line": line.decode(),
+                "proof": [base64.b64encode(digest).decode() for digest in proof.path],
+            }
+            for line, proof in zip(entries, proofs, strict=True)
+        ],
+    }
 
 
 def own(lineage: Lineage) -> Lineage:
