@@ -23,12 +23,9 @@ import click
 
 from nbgov.backends.accounts import own_account
 from nbgov.errors import ApprovalNeeded, BackendFailed, Denied
-from nbgov.notebook.render import (
-    approval_text,
-    audit_facts,
-    facts_text,
-    preview_text,
-)
+from nbgov.evidence.verification import verify_log
+from nbgov.notebook.audit import checks_text, verified_title
+from nbgov.notebook.render import approval_text, preview_text
 from nbgov.retraining import compare
 from nbgov.retraining.telling import report_text
 from nbgov.session import Session, connect
@@ -134,7 +131,8 @@ def tell(folder: Path) -> None:
             summer = train(ada, first=6, last=7)
             click.echo(report_text(compare(winter, summer, config=ada)))
         step(7, "Verify the audit log")
-        click.echo(facts_text("The audit log verifies.", audit_facts(ada.verify_audit())))
+        found = verify_log(ada)
+        click.echo(checks_text(verified_title(found), found.checks))
     step(8, "Where to look")
     point(folder, summer)
 

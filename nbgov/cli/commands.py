@@ -47,7 +47,7 @@ class Commands(click.Group):
             click.echo(error.render(), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("Interrupted. The statement was cancelled.", err=True)
+            click.echo("Interrupted.", err=True)
             ctx.exit(EXIT_INTERRUPTED)
 
 

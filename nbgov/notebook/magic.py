@@ -29,7 +29,7 @@ from IPython.display import display
 
 from nbgov.core.statement import bind_names
 from nbgov.errors import ApprovalNeeded, BackendFailed, NbgovError
-from nbgov.model import Result
+from nbgov.model import Result, short_receipt
 from nbgov.notebook import datasets, render
 from nbgov.notebook.command import Command, parsed, read_command, with_options, wrong
 from nbgov.notebook.preview import Previews, delivered_text, metadata
@@ -52,7 +52,8 @@ SUBCOMMANDS = {
     "approvals": "tickets that wait for a vote",
     "drift [A] B": "what changed in a run or dataset, from another or from its baseline",
     "lineage REF": "where the data of a run or model came from, and who approved it",
-    "audit verify": "whether the audit log still proves itself",
+    "audit [search | tail | show N | verify | prove N | report]": "what the audit log holds",
+    "catalog log | diff | show CONNECTION [...]": "how what a connection holds evolved",
     "datasets [list | show REF | diff REF REF | log NAME]": "dataset versions that were delivered",
 }
 
@@ -156,14 +157,20 @@ class GovernedMagics(Magics):
                 self.inbox(self.connected())
             case ["drift", first, *second] if len(second) <= 1:
                 return faced(self.connected(), first, *second).report
-            case ["audit", "verify"]:
-                report = self.connected().verify_audit()
-                show("The audit log verifies.", render.audit_facts(report))
+            case ["audit", *words]:
+                from nbgov.notebook.audit import audit
+
+                audit(self.connected(), words, put)
             case ["lineage", reference]:
                 from nbgov.lineage.telling import shown
 
                 text, html = shown(self.connected(), reference)
                 put({"text/plain": text, "text/html": html})
+            case ["catalog", *words]:
+                from nbgov.notebook.catalogs import told
+
+                story = told(self.connected(), words)
+                put({"text/plain": story.text(), "text/html": story.html()})
             case ["datasets", *words]:
                 return self.datasets(self.connected(), words)
             case _:
@@ -297,7 +304,7 @@ class GovernedMagics(Magics):
             ("connections", ", ".join(connections)),
             ("policy", session.policy_digest()[:12]),
             ("record", "none yet" if record is None else str(record)),
-            ("receipt", receipt or ""),
+            ("receipt", short_receipt(receipt or "")),
             ("state", session.state.name),
             ("mode", "embedded, advisory: whoever owns this kernel can go round it"),
         ]

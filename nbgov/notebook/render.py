@@ -21,7 +21,6 @@ from nbgov.notebook.cells import is_number, texts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nbgov.core.audit import AuditReport
 
 ROWS_SHOWN_MAX = 20
 COLUMNS_SHOWN_MAX = 100
@@ -295,20 +294,3 @@ def vote_text(vote: Vote) -> str:
     verb = "approved" if vote.is_approval else "refused"
     reason = f": {vote.reason}" if vote.reason else ""
     return f"{vote.voter} {verb} at {vote.at:%Y-%m-%d %H:%M} UTC{reason}"
-
-
-# ---------------------------------------------------------------- the audit log
-
-
-def audit_facts(report: AuditReport) -> list[tuple[str, str]]:
-    """What a log that verifies proves, as labelled facts."""
-    outcomes = ", ".join(f"{status} {count:,}" for status, count in report.outcomes.items())
-    interrupted = counted(report.interrupted, "attempt") + ", whose end nobody recorded"
-    return [
-        ("entries", f"{report.entries:,}, each chained to the one before"),
-        ("outcomes", outcomes or "none"),
-        ("interrupted", interrupted if report.interrupted else "none"),
-        ("repairs", f"{report.repairs:,}, after a crash" if report.repairs else "none"),
-        ("open", ", ".join(map(str, report.open_attempts)) or "none"),
-        ("last digest", report.last_digest.hex()[:16]),
-    ]

@@ -32,6 +32,8 @@ from nbgov.errors import (
     NbgovError,
     RequestInvalid,
 )
+from nbgov.evidence.verification import verify_log
+from nbgov.model import Receipt
 from nbgov.notebook import preview
 
 CONFIG = """
@@ -127,7 +129,7 @@ class Notebook:
     def records(self):
         """How many entries the audit log holds."""
         with nbgov.connect() as session:
-            return session.verify_audit().entries
+            return verify_log(session).report.entries
 
     def place(self):
         """What stands in the row that the update is about."""
@@ -547,7 +549,8 @@ def test_errors_are_raised_and_brief(notebook, sql, kind, code):
     assert code in {caught.value.code, None}
     lines = notebook.stdout.strip().split("\n")
     assert len(lines) <= 6
-    assert lines[-1].startswith("  code    ")
+    assert lines[-2].startswith("  code    ")
+    assert lines[-1] == f"  receipt {caught.value.receipt}"
     assert "Traceback" not in notebook.stdout
     assert notebook("%govsql SELECT n FROM flights WHERE n = 1").value["n"].tolist() == [1]
 
@@ -641,7 +644,7 @@ def test_status_says_who_asks_of_what(notebook):
     details = notebook.bundle(notebook("%govsql SELECT n FROM flights").value)[1]["nbgov"]
     text = notebook("%nbgov status").text
     assert f"record       {details['record']}" in text
-    assert details["receipt"] in text
+    assert Receipt.parse(details["receipt"]).short in text
 
 
 def test_the_status_knows_the_record_of_a_failure(notebook):

@@ -1,17 +1,13 @@
-"""``nbgov audit``, ``nbgov schema`` and ``nbgov demo``: what a person checks."""
+"""``nbgov demo`` and ``nbgov schema``: what a newcomer runs first, and what an editor reads."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from nbgov.cli.commands import main, with_session
-
-if TYPE_CHECKING:
-    from nbgov.session import Session
+from nbgov.cli.commands import main
 
 
 @main.command()
@@ -21,20 +17,6 @@ def demo(folder: str) -> None:
     from nbgov.demo import tell
 
     tell(Path(folder))
-
-
-@main.group()
-def audit() -> None:
-    """Check the audit log."""
-
-
-@audit.command()
-@with_session
-def verify(session: Session) -> None:
-    """Check the log from its first entry to its last. Exit 1 when it does not hold."""
-    from nbgov.notebook.render import audit_facts, facts_text
-
-    click.echo(facts_text("The audit log verifies.", audit_facts(session.verify_audit())))
 
 
 @main.command()
