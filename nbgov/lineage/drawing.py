@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from nbgov.lineage.markup import Markup, element, fitted, joined
+from nbgov.core.markup import Markup, element, fitted, joined
 
 NODES_MAX = 12
 NODE_HEIGHT, NODE_STEP, GAP = 46, 60, 44

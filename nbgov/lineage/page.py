@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nbgov.core.lineage import Lineage
+from nbgov.core.markup import Markup, element
+from nbgov.core.pages import page
 from nbgov.lineage.answers import Answer, answers, subject
-from nbgov.lineage.markup import Markup, element
 from nbgov.lineage.sections import moment, sections
 from nbgov.lineage.style import STYLE
-
-HEAD = Markup(
-    '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    # Security: nothing of the page runs or loads, whatever a name in it holds.
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-)
 
 
 def lineage_page(lineage: Lineage) -> str:
@@ -35,8 +29,7 @@ def lineage_page(lineage: Lineage) -> str:
         element("dl", *(part for one in answers(lineage) for part in rows(one)), class_="answers"),
         *sections(lineage),
     )
-    head = element("head", HEAD, element("title", f"nbgov · {name}"), element("style", STYLE))
-    return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
+    return page(f"nbgov · {name}", body, style=STYLE)
 
 
 def told_of(lineage: Lineage) -> Iterator[str]:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from nbgov.core.drift.report import CIRCUMSTANCE_KINDS, DATA_KINDS, Cause
 from nbgov.core.lineage import Lineage
+from nbgov.core.markup import Markup, element, folded, table
 from nbgov.lineage.answers import NOT_NEEDED, origins_of
 from nbgov.lineage.drawing import Line, Node, bar, graph, plot
-from nbgov.lineage.markup import Markup, element, folded, table
-from nbgov.model import DatasetVersion, Delivery, Run, RunInput
+from nbgov.model import DatasetVersion, Delivery, Run, RunInput, short_receipt
 
 CAUSES_MAX = 60
 COLUMNS_OPEN_MAX = 12
@@ -33,7 +33,7 @@ def sections(lineage: Lineage) -> Iterator[Markup]:
     yield element(
         "p",
         "This page is written where the model was trained, so it is a claim. The audit log is the "
-        "evidence: a receipt names the log, the entry and the start of its hash. ",
+        "evidence: a receipt names the log, the entry and its hash, whose start is shown. ",
         element("code", "nbgov audit verify"),
         " checks the log, and ",
         element("code", "nbgov custody verify"),
@@ -319,7 +319,7 @@ def read_row(delivery: Delivery, policy: str) -> list[str]:
         element("code", policy[:12] or "unknown"),
         element("code", delivery.policy_revision[:12] or "none"),
         moment(delivery.at),
-        element("code", delivery.receipt, class_="long"),
+        element("code", short_receipt(delivery.receipt), title=delivery.receipt),
     ]
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nbgov.core.lineage import Lineage
+from nbgov.core.markup import element
 from nbgov.lineage.answers import answers, origins_of, subject
-from nbgov.lineage.markup import element
 from nbgov.lineage.page import lineage_page
 from nbgov.lineage.tracing import trace
+from nbgov.model import short_receipt
 
 if TYPE_CHECKING:
     from nbgov.model import DatasetVersion
@@ -56,11 +57,11 @@ def lines(lineage: Lineage) -> Iterator[str]:
         yield from labelled("statement", " ".join(version.statement.split()))
         yield from column_lines(version)
     for delivery in lineage.deliveries:
-        rules = ", ".join(delivery.rules) or "no rule"
+        rules, receipt = ", ".join(delivery.rules) or "no rule", short_receipt(delivery.receipt)
         yield from labelled(
             "read",
             f"{delivery.name} by {delivery.principal}, {delivery.decision} by {rules}, "
-            f"policy revision {delivery.policy_revision or 'none'}, receipt {delivery.receipt}",
+            f"policy revision {delivery.policy_revision or 'none'}, receipt {receipt}",
         )
 
 

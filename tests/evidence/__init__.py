@@ -1,0 +1,1 @@
+"""Tests of what the audit log shows, and to whom."""
