@@ -11,7 +11,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-compat test-cover test-drift test-fuzz test-mlflow test-pii test-spark test-worlds check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-compat test-cover test-drift test-faults test-fuzz test-mlflow test-pii test-spark test-tamper test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +49,12 @@ test-pii: $(READY) ## Prove that findings are stock Presidio's, on more than 50,
 test-drift: $(READY) ## Prove that every change of data is seen, its cause comes first, and no alarm is false
 	$(BIN)/python -m pytest -q -p no:randomly tests/drift
 
+test-faults: $(READY) ## Kill, cut the power, fill and hang the disk under the audit log, and count what is lost
+	$(BIN)/python -m tests.faults
+
+test-tamper: $(READY) ## Prove that every way to tamper with the audit log is found, and print by what
+	$(BIN)/python -m pytest -q -p no:randomly tests/tamper
+
 test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 on each engine (NBGOV_WORLDS)
 	$(BIN)/python -m pytest -q -p no:randomly -m slow tests/worlds/test_worlds.py
 
@@ -64,7 +70,7 @@ lint: $(READY) ## Run the linters, the type checker and the import contracts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 	$(BIN)/interrogate --quiet
-	$(BIN)/cog --check docs/reference/cli.md
+	$(BIN)/cog --check docs/reference/cli.md docs/concepts/audit-content.md
 
 bench: $(READY) ## Print ratios against peers and write benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks
@@ -76,7 +82,7 @@ docs: $(READY) ## Build the documentation and run its examples
 fmt: $(READY) ## Format the code and regenerate the tables in the documentation
 	$(BIN)/ruff check --quiet --fix-only
 	$(BIN)/ruff format --quiet
-	$(BIN)/cog -r docs/reference/cli.md
+	$(BIN)/cog -r docs/reference/cli.md docs/concepts/audit-content.md
 	$(BIN)/nbgov schema catalog >docs/reference/schemas/catalog.schema.json
 	$(BIN)/nbgov schema config >docs/reference/schemas/nbgov.schema.json
 	$(BIN)/nbgov schema policy >docs/reference/schemas/policy.schema.json

@@ -24,6 +24,7 @@ HOMES = {
         "Record", "Request", "Result", "Run", "RunInput", "Statement", "Summary", "Verdict",
     ),
     "nbgov.notebook.magic": ("load_ipython_extension", "unload_ipython_extension"),
+    "nbgov.evidence.receipts": ("checkpoint",),
     "nbgov.core.fingerprint": ("Fingerprint", "Fingerprinter"),
     "nbgov.pii": ("Findings", "detect", "mask"),
     "nbgov.core.lineage": ("ApprovalSummary", "Lineage", "LineageEdge"),
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         NbgovError,
         RequestInvalid,
     )
+    from nbgov.evidence.receipts import checkpoint
     from nbgov.lineage.files import files_digest
     from nbgov.lineage.page import lineage_page
     from nbgov.lineage.tracing import trace
@@ -87,7 +89,7 @@ __all__ = [
     "DriftReport", "DriftTerms", "Findings", "Fingerprint", "Fingerprinter", "IdentityFailed",
     "IntegrityFailed", "Lineage", "LineageEdge", "ModelVersion", "NbgovError", "Principal",
     "Promotion", "Record", "Request", "RequestInvalid", "Result", "Run", "RunInput", "Session",
-    "Statement", "Summary", "Verdict", "__version__", "compare", "connect", "detect",
+    "Statement", "Summary", "Verdict", "__version__", "checkpoint", "compare", "connect", "detect",
     "files_digest", "fingerprint", "judge", "lineage_page", "load_ipython_extension", "lookup",
     "mask", "promotions", "trace", "track", "unload_ipython_extension",
 ]  # fmt: skip

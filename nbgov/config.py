@@ -102,6 +102,64 @@ class RowTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSink:
+    """An audit log in files; those of the state folder where no folder is named."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["files"] = "files"
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlSink:
+    """An audit log in a PostgreSQL database that several gateways share, one chain each."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["postgresql"]
+    url: Url
+    user: str | None = None
+    password: Secret | None = None
+
+
+Sink = Annotated[FilesSink | PostgresqlSink, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessEntry:
+    """A witness of the audit log: where it listens, and the key that it cosigns under."""
+
+    __pydantic_config__ = STRICT
+    url: Url
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTerms:
+    """How the audit log is kept.
+
+    Attributes:
+        origin: Name of the log, for one that is new; one is made up by default.
+        sinks: Where entries go. The first one must have an entry before anything runs; the others
+            are copies that follow it. Without any, nothing starts.
+        checkpoint_entries: A checkpoint is signed after so many entries,
+        checkpoint_s: or so many seconds, whichever comes first, and when a session ends.
+        witnesses: Who cosigns checkpoints, off this host.
+        quorum: How many of them make a checkpoint a witnessed one; all of them by default.
+        seal: Whether literals and bound values are kept, encrypted under keys that can be
+            destroyed. By default they are not kept at all.
+    """
+
+    __pydantic_config__ = STRICT
+    origin: Annotated[str, Field(pattern=r"^[^\s+#]{1,200}$")] | None = None
+    sinks: tuple[Sink, ...] = (FilesSink(),)
+    checkpoint_entries: Annotated[int, Field(ge=1)] = 256
+    checkpoint_s: Seconds = 10.0
+    witnesses: tuple[WitnessEntry, ...] = ()
+    quorum: Annotated[int, Field(ge=1)] | None = None
+    seal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A decoded ``nbgov.yaml``.
 
@@ -117,6 +175,7 @@ class Config:
         pseudonym_key: Reference of the key behind pseudonyms and surrogates. Without it a key is
             made in the state folder.
         rows: Whose rows are kept.
+        audit: How the audit log is kept.
     """
 
     __pydantic_config__ = STRICT
@@ -129,6 +188,7 @@ class Config:
     analyzer: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
     pseudonym_key: Secret | None = None
     rows: RowTerms = field(default_factory=RowTerms)
+    audit: AuditTerms = field(default_factory=AuditTerms)
 
 
 def parse(text: str) -> Config:
@@ -149,6 +209,17 @@ def parse(text: str) -> Config:
             f"{FILE_NAME} names {default!r} as default_connection, which is not a connection.",
             next_step=f"use one of: {', '.join(sorted(config.connections))}",
         )
+    if not config.audit.sinks:
+        raise ConfigInvalid(
+            f"{FILE_NAME} names no sink for the audit log.",
+            why="what is not recorded does not run",
+            next_step="leave sinks: out, or add one under audit: sinks:",
+        )
+    if (config.audit.quorum or 0) > len(config.audit.witnesses):
+        raise ConfigInvalid(
+            f"{FILE_NAME} asks for more cosignatures than there are witnesses.",
+            next_step="lower audit: quorum:, or add a witness",
+        )
     owner: dict[str, str] = {}
     for name, entry in config.principals.items():
         for account in entry.accounts:
@@ -159,6 +230,16 @@ def parse(text: str) -> Config:
                     next_step="leave it with one of them",
                 )
     return config
+
+
+def database_accounts(config: Config) -> dict[str, str]:
+    """The account in the database, by the name of each connection that names one."""
+    named = {
+        name: found.user or urlsplit(found.url).username
+        for name, found in config.connections.items()
+        if isinstance(found, ServerConnection)
+    }
+    return {name: account for name, account in named.items() if account}
 
 
 def schema() -> dict[str, Any]:

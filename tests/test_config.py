@@ -42,6 +42,16 @@ def test_a_good_file_decodes() -> None:
         (("policy: policy.yaml\n", ""), "does not decode at policy"),
         (("version: 1", "version: 1\ndefault_connection: nope"), "not a connection"),
         (("groups: [analysts]}", "groups: []}\n  eve: {accounts: [ada]}"), "two principals"),
+        (("version: 1", "version: 1\naudit: {sinks: []}"), "no sink"),
+        (("version: 1", "version: 1\naudit: {sinks: [{kind: paper}]}"), "at audit.sinks"),
+        (("version: 1", "version: 1\naudit: {quorum: 1}"), "more cosignatures than"),
+        (("version: 1", "version: 1\naudit: {quorum: 0}"), "at audit.quorum"),
+        (("version: 1", "version: 1\naudit: {origin: two words}"), "at audit.origin"),
+        (("version: 1", "version: 1\naudit: {witnesses: [{url: 'http://a'}]}"), "at audit.witn"),
+        (
+            ("version: 1", "version: 1\naudit: {witnesses: [{url: 'http://u:hunter2@a', key: k}]}"),
+            "password",
+        ),
     ],
 )
 def test_a_wrong_file_says_where_and_what_to_do(change: tuple[str, str], says: str) -> None:
@@ -70,7 +80,8 @@ def test_an_endless_file_is_refused() -> None:
 def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
     keys = (
-        "version policy connections principals state default_connection analyzer pseudonym_key rows"
+        "version policy connections principals state default_connection analyzer pseudonym_key "
+        "rows audit"
     )
     assert set(keys.split()) == set(schema()["properties"])
 
@@ -84,3 +95,10 @@ def test_no_rows_are_kept_unless_it_says_so() -> None:
     for wrong in ("rows: {keep: all}", "rows: {bytes_max: 0}", "rows: {size: 1}"):
         with pytest.raises(ConfigInvalid):
             parse(text + wrong)
+
+
+def test_the_log_is_in_files_and_keeps_no_literals_unless_it_says_so() -> None:
+    """What is left out under audit: has its default, and a log always has somewhere to go."""
+    terms = parse(GOOD).audit
+    assert [sink.kind for sink in terms.sinks] == ["files"]
+    assert (terms.witnesses, terms.quorum, terms.seal) == ((), None, False)

@@ -14,6 +14,7 @@ from adbc_driver_postgresql import dbapi
 
 import nbgov
 from nbgov.errors import ApprovalNeeded, Denied, NbgovError, RequestInvalid
+from nbgov.evidence.verification import verify_log
 from tests.surfaces.house import CHANGE
 
 ENGINES = ("duckdb", "sqlite", "postgresql")
@@ -166,7 +167,7 @@ def test_a_change_is_approved_and_runs_once(house: tuple[nbgov.Session, str]) ->
     assert teams["team"].to_pylist() == ["blue"]
     with pytest.raises(ApprovalNeeded):
         session.sql(CHANGE, "a")
-    assert session.verify_audit().outcomes == {"ok": 2, "pending": 2}
+    assert verify_log(session).report.outcomes == {"ok": 2, "pending": 2}
 
 
 def test_what_destroys_does_not_run(house: tuple[nbgov.Session, str]) -> None:

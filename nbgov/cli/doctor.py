@@ -84,6 +84,7 @@ def examine(session: Session) -> Iterator[Finding]:
         "ok", "config", f"{session.path.name} names {len(session.connections)} connections"
     )
     yield from files(session.state)
+    yield from evidence(session)
     try:
         digest = session.policy_digest()
     except NbgovError as error:
@@ -103,6 +104,46 @@ def files(state: Path) -> Iterator[Finding]:
         is_open = mode & MODE_MAX
         found = f"mode {mode:04o}" + (", so that other accounts can reach it" if is_open else "")
         yield Finding("fail" if is_open else "ok", path.name, found)
+
+
+def copies(session: Session) -> Iterator[Finding]:
+    """How far the copies of the audit log have followed it."""
+    from nbgov.mirroring import Mirroring
+
+    states = {"level": "ok", "behind": "warn", "diverged": "fail"}
+    mirroring = session.world.mirroring
+    if isinstance(mirroring, Mirroring):
+        # The last look, which waits a few seconds at most.
+        mirroring.close()
+        for one in mirroring.states():
+            yield Finding(states[one.state], "copy", str(one))
+
+
+def evidence(session: Session) -> Iterator[Finding]:
+    """How the audit log stands, and what its witnesses say of it now."""
+    from nbgov.cosigning import CLOSE_WAIT_S, Cosigning
+    from nbgov.evidence.standing import standing
+
+    states = {"cosigned": "ok", "away": "warn", "refused": "fail"}
+    cosigning = session.world.cosigning
+    try:
+        for cosigner in cosigning.cosigners if isinstance(cosigning, Cosigning) else ():
+            for one in cosigner.round(wait_s=CLOSE_WAIT_S).answers:
+                why = one.error.why if one.error else "cosigns"
+                yield Finding(states[one.state], "witness", f"{one.witness}: {why}")
+        yield from copies(session)
+        found = standing(session)
+    except NbgovError as error:
+        yield Finding("fail", "audit log", error.what)
+        return
+    seen = found.witnessed
+    told = f"{found.entries:,} entries, {found.signed:,} signed, {seen.size:,} witnessed"
+    yield Finding("ok", "audit log", told)
+    if seen.is_refused:
+        yield Finding("fail", "audit log", "a witness refuses it, so nothing runs")
+    if not found.witnesses:
+        why = "no witness, so that whoever owns this host could rewrite it unseen"
+        yield Finding("warn", "audit log", why)
 
 
 def source(session: Session, name: str) -> Iterator[Finding]:

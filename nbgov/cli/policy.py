@@ -274,21 +274,17 @@ def read_log(ground: Ground, since: datetime | None) -> Iterator[Record]:
     Raises:
         RequestInvalid: There is no log on paper.
     """
-    from nbgov.backends.files import FileAuditLog, SystemClock
+    from nbgov.backends.files import FileEvidence
     from nbgov.core.audit import decode
 
     if ground.state is None:
         raise RequestInvalid(
             "A catalog file has no audit log.", code="usage", next_step="leave --catalog out"
         )
-    log = FileAuditLog(ground.state, session="policy", clock=SystemClock())
-    try:
-        for line in log.entries():
-            record = decode(line).record
-            if since is None or record.at >= since:
-                yield record
-    finally:
-        log.close()
+    for line in FileEvidence(ground.state).entries():
+        record = decode(line).record
+        if since is None or record.at >= since:
+            yield record
 
 
 def explain_asked(ground: Ground, asked: Asked) -> Explanation:

@@ -127,9 +127,10 @@ def parse(text: str) -> Catalog:
 def dump(catalog: Catalog) -> str:
     """The catalog as a file.
 
-    For a catalog as an engine gives it, ``parse(dump(catalog)) == catalog``. What nbgov finds out
-    by itself, such as the origins of a view's columns and the effects that the policy registers, is
-    not written: whoever reads the file finds it out again.
+    For a catalog as an engine gives it, ``parse(dump(catalog)) == catalog`` but for grants, by
+    which nothing is decided. What nbgov finds out by itself, such as the origins of a view's
+    columns and the effects that the policy registers, is not written either: whoever reads the
+    file finds it out again.
 
     Example:
         >>> t = Table(TableName("main", "t"), (Column("id", "INTEGER", True), Column("b", "TEXT")))

@@ -105,7 +105,9 @@ def record_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def failure(connection: str, code: str, *, why: str = "", next_step: str = "") -> BackendFailed:
+def failure(
+    connection: str, code: str, *, why: str = "", next_step: str = "", sqlstate: str = ""
+) -> BackendFailed:
     """The error of a database, in fixed words that name the connection.
 
     Example:
@@ -113,7 +115,19 @@ def failure(connection: str, code: str, *, why: str = "", next_step: str = "") -
         The statement on connection warehouse was cancelled.
           code    cancelled
     """
-    return BackendFailed(WHAT[code].format(connection), code=code, why=why, next_step=next_step)
+    error = BackendFailed(WHAT[code].format(connection), code=code, why=why, next_step=next_step)
+    error.sqlstate = sqlstate
+    return error
+
+
+def told_state(sqlstate: str, *, is_sensitive: bool) -> str:
+    """As much of a SQLSTATE as the requester may know: near protected data, no more than its class.
+
+    Example:
+        >>> told_state("22012", is_sensitive=True), told_state("22012", is_sensitive=False)
+        ('22000', '22012')
+    """
+    return f"{sqlstate[:2]}000" if is_sensitive and sqlstate else sqlstate
 
 
 def masked_column(place: int) -> IntegrityFailed:

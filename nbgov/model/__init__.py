@@ -5,7 +5,16 @@ aware UTC datetimes, digests are ``bytes`` named ``*_digest``, counts are plain 
 class that is not a plain value is :class:`Result`, the open end of an Arrow stream.
 """
 
-from nbgov.model.catalog import Catalog, Column, ColumnName, Effect, Table, TableName
+from nbgov.model.catalog import (
+    Author,
+    Catalog,
+    CatalogVersion,
+    Column,
+    ColumnName,
+    Effect,
+    Table,
+    TableName,
+)
 from nbgov.model.dataset import DatasetVersion, Delivery, SourceVersion
 from nbgov.model.decision import (
     Approval,
@@ -24,7 +33,7 @@ from nbgov.model.decision import (
     Vote,
     WriteLimit,
 )
-from nbgov.model.record import Receipt, Record, RecordKind
+from nbgov.model.record import Receipt, Record, RecordKind, short_receipt
 from nbgov.model.request import Principal, Request
 from nbgov.model.result import Result, Summary
 from nbgov.model.run import (
@@ -55,10 +64,12 @@ __all__ = [
     "Approval",
     "ApprovalQuorum",
     "ApprovalState",
+    "Author",
     "BaselineChoice",
     "BindMarker",
     "ByteLimit",
     "Catalog",
+    "CatalogVersion",
     "Clearance",
     "Column",
     "ColumnMask",
@@ -100,4 +111,5 @@ __all__ = [
     "Verdict",
     "Vote",
     "WriteLimit",
+    "short_receipt",
 ]

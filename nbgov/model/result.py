@@ -29,6 +29,8 @@ class Summary:
     """
 
     rows_read: int = 0
+    bytes_read: int = 0
+    batches: int = 0
     rows_affected: int | None = None
     is_truncated: bool = False
     found: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbgov.core import drift
+from nbgov.core.checks import listed
 from nbgov.core.drift import Cause, DriftReport
 from nbgov.core.drift.inputs import used_inputs
-from nbgov.core.drift.report import listed
 from nbgov.errors import RequestInvalid
 from nbgov.model import DatasetVersion, DriftTerms, RunInput
 from nbgov.retraining.references import Ground, Side

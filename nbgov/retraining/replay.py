@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from nbgov.core.drift.report import listed
+from nbgov.core.checks import listed
 from nbgov.errors import BackendFailed
 
 SHAPLEY_FACTORS_MAX = 5

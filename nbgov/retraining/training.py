@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.circumstances import is_seed
 from nbgov.core.drift.inputs import match_inputs, used_inputs
-from nbgov.core.drift.report import listed
 from nbgov.errors import NbgovError, RequestInvalid
 from nbgov.model import Run, RunInput
 from nbgov.model.result import as_frame

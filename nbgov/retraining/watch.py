@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nbgov.core.checks import listed
 from nbgov.core.drift import DriftReport
-from nbgov.core.drift.report import listed
 from nbgov.core.visible import visible
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import DatasetVersion, Delivery, RunInput

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 
+from nbgov.backends.memory import MemorySigner
 from nbgov.core.audit import GENESIS_DIGEST, encode
+from nbgov.core.audit.merkle import Frontier, leaf_digest
+from nbgov.core.audit.note import Checkpoint, VerifierKey, sign
+from nbgov.core.audit.proof import Proof, prove
 from nbgov.core.datasets import version_id_of
 from nbgov.core.drift import Cause, DriftReport
 from nbgov.core.lineage import ApprovalSummary, Lineage
@@ -33,6 +39,16 @@ COLUMNS = (
     ("email", "string", "", 120),
     ("flights", "int64", "a1" * 8, 120),
 )
+
+
+class Signer(MemorySigner):
+    """The signer whose seed the vectors name."""
+
+    def private_key(self, _=0):
+        return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+SIGNER = Signer()
 
 
 def mac(text: str) -> str:
@@ -102,9 +118,9 @@ def recorded(lineage: Lineage) -> tuple[Lineage, tuple[bytes, ...]]:
         record = Record(
             kind=kind, at=AT + timedelta(seconds=len(lines)), request="r", session="s", **facts
         )
-        previous = hashlib.sha256(lines[-1]).digest() if lines else GENESIS_DIGEST
+        previous = leaf_digest(lines[-1]) if lines else GENESIS_DIGEST
         lines.append(encode(record, origin=ORIGIN, index=len(lines), prev_digest=previous))
-        return Receipt(ORIGIN, len(lines) - 1, hashlib.sha256(lines[-1]).digest())
+        return Receipt(ORIGIN, len(lines) - 1, leaf_digest(lines[-1]))
 
     for one in lineage.approvals:
         for vote in one.votes:
@@ -122,6 +138,19 @@ def recorded(lineage: Lineage) -> tuple[Lineage, tuple[bytes, ...]]:
         append(RecordKind.OUTCOME, attempt=receipt.index, version=found.version_id, status="ok")
         reads.append(replace(one, record=receipt.index, receipt=str(receipt)))
     return replace(lineage, deliveries=tuple(reads)), tuple(lines)
+
+
+def proved(lines: Sequence[bytes]) -> list[Proof]:
+    """The proof of each entry, by a checkpoint over all of them that :data:`SIGNER` signed."""
+
+    def subtree(start: int, stop: int) -> bytes:
+        tree = Frontier()
+        tree.extend(map(leaf_digest, lines[start:stop]))
+        return tree.root()
+
+    point = Checkpoint(ORIGIN, len(lines), subtree(0, len(lines)))
+    note = sign(point, VerifierKey(ORIGIN, SIGNER.public_key()), SIGNER.sign)
+    return [prove(line, note, subtree) for line in lines]
 
 
 def whole() -> Lineage:

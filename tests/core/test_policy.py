@@ -336,6 +336,7 @@ def test_the_schema_for_editors_names_every_key() -> None:
         "functions",
         "content",
         "drift",
+        "evidence",
     }
 
 

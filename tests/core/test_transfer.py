@@ -20,6 +20,7 @@ from nbgov.core.transfer import (
     is_keyed,
     masked_column,
     record_batch,
+    told_state,
 )
 from nbgov.errors import BackendFailed, Denied
 from nbgov.model import Clearance
@@ -286,3 +287,10 @@ def test_a_masked_column_in_clear_is_told_by_its_place():
     """The error of the second line names a place in the result, and no column and no value."""
     assert masked_column(3).code == "masked-column-in-result"
     assert "column 3" in masked_column(3).why
+
+
+def test_the_number_of_an_error_tells_no_more_than_its_class() -> None:
+    """Near protected data a SQLSTATE is cut to its class; without one there is none."""
+    assert [told_state(s, is_sensitive=True) for s in ("22012", "")] == ["22000", ""]
+    assert told_state("22012", is_sensitive=False) == "22012"
+    assert failure("wh", "database-error", sqlstate="22000").sqlstate == "22000"

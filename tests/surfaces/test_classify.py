@@ -21,6 +21,7 @@ import nbgov
 from nbgov.cli import main
 from nbgov.core.policy import parse
 from nbgov.core.policy.amend import tagged
+from nbgov.evidence.verification import verify_log
 from nbgov.pii import classify
 from nbgov.pii.classify import kind_of
 
@@ -221,7 +222,7 @@ def test_each_table_is_one_statement_in_the_audit_log(house) -> None:
     assert set(report["tables"]) == {"main.half", "main.people", "main.vault"}
     with nbgov.connect(house.folder, as_="ada") as session:
         records = [json.loads(line)["record"] for line in session.world.audit.entries()]
-        assert session.verify_audit().is_intact
+        assert verify_log(session).is_sound
     attempts = [one for one in records if one["kind"] == "attempt"]
     assert len(attempts) == 2
     assert {one["origin"]["purpose"] for one in attempts} == {"classify"}
@@ -313,7 +314,8 @@ def test_an_interrupt_ends_it_cleanly(house, monkeypatch) -> None:
     assert "Interrupted" in shown.stderr
     with nbgov.connect(house.folder, as_="ada") as session:
         records = [json.loads(line)["record"] for line in session.world.audit.entries()]
-    assert [one["kind"] for one in records] == ["attempt", "outcome"]
+    kinds = [one["kind"] for one in records]
+    assert [kind for kind in kinds if kind in {"attempt", "outcome"}] == ["attempt", "outcome"]
 
 
 def test_a_broken_policy_is_an_error_at_once(house, monkeypatch) -> None:

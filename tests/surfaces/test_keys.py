@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *arguments: str) -> str:
     """Run ``nbgov keys`` and return what it says."""
-    result = CliRunner().invoke(main, ["--config", str(folder), "keys", *arguments])
+    result = CliRunner().invoke(main, ["--config", str(folder), "--as", "ada", "keys", *arguments])
     return f"{result.exit_code}\n{result.output}"
 
 

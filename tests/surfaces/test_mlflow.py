@@ -66,6 +66,9 @@ from mlflow_plugin.ledger import LEDGER, RECALLED
 from mlflow_plugin.runs import MlflowRuns
 from mlflow_plugin.spool import Binding
 from nbgov.cli import main
+from nbgov.core.audit.merkle import leaf_digest
+from nbgov.core.audit.note import Note, VerifierKey
+from nbgov.model import Receipt
 from tests.flights import CONFIG, build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -369,6 +372,27 @@ def test_two_runs_share_a_version_and_keep_their_own_readers(house, client):
     assert mine.facts == hers.facts
     assert [one.read["nbgov.principal"] for one in runs.values()] == list(runs)
     assert mine.read["nbgov.receipt"] != hers.read["nbgov.receipt"]
+
+
+def test_a_run_carries_receipts_and_a_checkpoint_over_them(house, client):
+    """The tags of a run hold the whole receipts of its reads, and a checkpoint that covers them."""
+    with nbgov.connect(house, as_="ada@acme.test") as session:
+        with mlflow.start_run() as run:
+            session.track(season(session, 5, 6))
+            session.track(season(session, 7, 8), context="validation")
+        found = tags(client, run.info.run_id)
+        receipts = [Receipt.parse(text) for text in found["nbgov.receipt"].split(", ")]
+        lines = list(session.world.audit.entries())
+        assert len(receipts) == 2
+        assert [leaf_digest(lines[r.index]) for r in receipts] == [r.entry_digest for r in receipts]
+        note = Note.parse(found["nbgov.checkpoint"])
+        origin, key = receipts[0].origin, session.world.signer.public_key()
+        assert note.signed_by(VerifierKey(origin, key)) is not None
+        assert note.checkpoint.size > max(r.index for r in receipts)
+        page = Path(
+            client.download_artifacts(run.info.run_id, "nbgov/lineage.html", str(house.parent))
+        ).read_text()
+        assert f">{receipts[0].short}<" in page
 
 
 texts = st.text(max_size=300)

@@ -152,6 +152,19 @@ class FunctionTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceTerms:
+    """Who may see what the audit log keeps sealed.
+
+    Attributes:
+        unseal: Who may read the literals of an entry, with a reason that is recorded; nobody by
+            default.
+    """
+
+    __pydantic_config__ = STRICT
+    unseal: Audience = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyDocument:
     """``policy.yaml`` as written.
 
@@ -163,6 +176,7 @@ class PolicyDocument:
         functions: What functions do that people have defined in the database.
         content: What to look for in text that no tag classifies.
         drift: What the project calls drift of training data, and what holds a promotion.
+        evidence: Who may see what the audit log keeps sealed.
     """
 
     __pydantic_config__ = STRICT
@@ -172,6 +186,7 @@ class PolicyDocument:
     functions: FunctionTerms = field(default_factory=FunctionTerms)
     content: ContentTerms = field(default_factory=ContentTerms)
     drift: DriftSection = field(default_factory=DriftSection)
+    evidence: EvidenceTerms = field(default_factory=EvidenceTerms)
 
 
 @dataclass(frozen=True, slots=True)

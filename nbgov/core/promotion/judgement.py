@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from nbgov.core.checks import listed
 from nbgov.core.drift.inputs import used_inputs
-from nbgov.core.drift.report import DriftReport, Status, listed
+from nbgov.core.drift.report import DriftReport, Status
 from nbgov.core.promotion.binding import binding, lineage_digest
 from nbgov.core.promotion.values import Basis, Candidate, Promotion
 from nbgov.model import DriftTerms, ModelVersion, Release, Run
