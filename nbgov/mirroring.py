@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from nbgov.core.audit import decode
+from nbgov.core.audit.glance import ROTATION
 from nbgov.core.audit.note import Note
 from nbgov.errors import IntegrityFailed, NbgovError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 LINES_MAX = 256
 CLOSE_WAIT_S = 3.0
 NOTES = ("witnessed", "checkpoint")
-ROTATED = b'"verb":"ROTATE"'
 
 State = Literal["level", "behind", "diverged"]
 
@@ -157,7 +157,7 @@ def covered(text: str) -> int:
 
 def rotations(numbered: Iterable[tuple[int, bytes]]) -> Iterator[str]:
     """The names of the notes under keys that entries say were replaced."""
-    return (f"key-{at + 1}" for at, line in numbered if ROTATED in line)
+    return (f"key-{at + 1}" for at, line in numbered if ROTATION in line)
 
 
 def parts(lines: Iterator[bytes], start: int) -> Iterator[tuple[int, Sequence[bytes]]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbgov.core.checks import counted
 from nbgov.errors import NbgovError
 
 if TYPE_CHECKING:
@@ -60,11 +61,6 @@ def size(report: FileReport) -> str:
 def unit_of(report: FileReport) -> str:
     """What the numbers of a report count."""
     return "line" if report.source.format in LINED else "row"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def summary_lines(reports: Sequence[FileReport], passed: Counter[str]) -> Iterator[str]:

@@ -35,8 +35,17 @@ def check(name: str, problems: Sequence[str], told: str) -> Check:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """A number and its noun.
+
+    >>> counted(1, "row"), counted(51_955, "row")
+    ('1 row', '51,955 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def counted_entries(number: int) -> str:
+    """A number of entries of the audit log."""
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"
 
 
 def listed(names: Sequence[str]) -> str:

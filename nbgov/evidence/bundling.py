@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nbgov.assurance.deeds import Deed, recorded
 from nbgov.core.audit import decode
+from nbgov.core.audit.glance import ROTATION
 from nbgov.core.audit.merkle import consistency_path, inclusion_path
 from nbgov.core.audit.note import Checkpoint, Note
 from nbgov.core.audit.query import Query
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 SELECTED_MAX = 100_000
 WITNESS_WAIT_S = 5.0
-ROTATION = b'"verb":"ROTATE"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nbgov.core import audit
 from nbgov.core.audit.note import Checkpoint, Note, SignatureLine, VerifierKey
-from nbgov.core.checks import Check, check, counted, listed
+from nbgov.core.checks import Check, check, counted, counted_entries, listed
 from nbgov.errors import IntegrityFailed
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Examiner:
         """Each entry follows from the one before."""
         report = self.report
         problems = [f"entry {report.problem_index}: {report.problem}"] if report.problem else []
-        told = f"{entries(report.entries)}, each chained to the one before"
+        told = f"{counted_entries(report.entries)}, each chained to the one before"
         return check("chain", problems, told)
 
     def of_keys(self) -> Iterator[Check]:
@@ -160,36 +160,19 @@ class Examiner:
         if self.trust.key is None:
             return
         self.keys.append(self.trust.key)
-        named = list(self.report.rotations.items())
-        known = [index for index, text in named if text == str(self.trust.key)]
-        problems = []
-        for index, text in named:
-            if index <= max(known, default=-1):
-                continue
-            problem = self.handover_problem(index)
-            if problem:
-                problems.append(f"entry {index} names another key, and {problem}")
-                break
-            self.keys.append(VerifierKey.parse(text))
-        if self.report.rotations:
-            told = f"{counted(len(self.keys), 'key')}, each named under the one before"
-            yield check("keys", problems, told)
+        yield from of_named_keys(self.keys, self.report.rotations, self.handover_problem)
 
-    def handover_problem(self, index: int) -> str:
+    def handover_problem(self, index: int, text: str) -> str:
         """Why the key that an entry names is not to be trusted, or empty."""
         name = f"key-{index + 1}"
         note = self.read(name)
         if note is None:
             return self.problems.get(name, "no checkpoint of the key before vouches for it")
-        if note.checkpoint.size != index + 1:
-            return "the checkpoint that should vouch for it ends elsewhere"
-        try:
-            following = VerifierKey.parse(self.report.rotations[index])
-        except IntegrityFailed:
-            return "it is no key"
-        if (following.name, following.purpose) != (self.report.origin, "log"):
-            return "it is the key of another log"
-        return self.point_problem(note) or unsigned(note, self.keys[-1:])
+        return (
+            successor_problem(note, index, text, origin=self.report.origin)
+            or self.point_problem(note)
+            or unsigned(note, self.keys[-1:])
+        )
 
     def point_problem(self, note: Note) -> str:
         """Why the log does not keep to a checkpoint, or empty."""
@@ -247,22 +230,12 @@ class Examiner:
             yield Check("witnesses", "unchecked" if is_young else "fails", told)
             return
         problems = [one for one in [self.point_problem(note)] if one]
-        times: dict[str, datetime] = {}
-        for key in trust.witnesses:
-            try:
-                line = note.signed_by(key)
-            except IntegrityFailed:
-                problems.append(f"the cosignature of {key.name} is wrong")
-            else:
-                if line is not None:
-                    times[key.name] = cosigned_at(line)
-        if len(times) < trust.needed:
-            problems.append(f"{len(times)} of {trust.needed} witnesses cosigned it")
+        times, wrong = cosigners(note, trust)
+        problems += wrong
         if not problems:
             self.cosigned_at = times
             self.covered = note.checkpoint.size
-        when = ", ".join(f"{name} at {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in times.items())
-        yield check("witnesses", problems, f"{entries(note.checkpoint.size)} cosigned by {when}")
+        yield check("witnesses", problems, cosigned_told(note, times))
 
     def of_notes(self) -> Iterator[Check]:
         """The log keeps to every checkpoint that was kept elsewhere."""
@@ -304,8 +277,8 @@ class Examiner:
         if not window:
             return Check("window", "holds", "something held elsewhere covers every entry")
         told = (
-            f"nothing held elsewhere covers the last {entries(window)}: they could be cut off or "
-            "rewritten unseen, until a witness cosigns them or a receipt is shown"
+            f"nothing held elsewhere covers the last {counted_entries(window)}: they could be cut "
+            "off or rewritten unseen, until a witness cosigns them or a receipt is shown"
         )
         return Check("window", "unchecked", told)
 
@@ -325,6 +298,65 @@ class Examiner:
             yield Check(
                 "repairs", "unchecked", f"{told}; a receipt would tell if they had been one"
             )
+
+
+def of_named_keys(
+    keys: list[VerifierKey], named_at: Mapping[int, str], problem_of: Callable[[int, str], str]
+) -> Iterator[Check]:
+    """Each signing key was named by an entry that the key before vouches for.
+
+    Args:
+        keys: The key that is given; those that follow from it are added, up to the newest.
+        named_at: The text of each key that an entry names, by the number of the entry.
+        problem_of: Why such a key is not to be trusted under the newest of ``keys``, or empty.
+    """
+    known = [index for index, text in named_at.items() if text == str(keys[-1])]
+    problems = []
+    for index, text in named_at.items():
+        if index <= max(known, default=-1):
+            continue
+        if problem := problem_of(index, text):
+            problems.append(f"entry {index} names another key, and {problem}")
+            break
+        keys.append(VerifierKey.parse(text))
+    if named_at:
+        told = f"{counted(len(keys), 'key')}, each named under the one before"
+        yield check("keys", problems, told)
+
+
+def successor_problem(note: Note, index: int, text: str, *, origin: str) -> str:
+    """Why a note and a key do not belong to a rotation of a log, or empty."""
+    if note.checkpoint.size != index + 1:
+        return "the checkpoint that should vouch for it ends elsewhere"
+    try:
+        following = VerifierKey.parse(text)
+    except IntegrityFailed:
+        return "it is no key"
+    is_own = (following.name, following.purpose) == (origin, "log")
+    return "" if is_own else "it is the key of another log"
+
+
+def cosigners(note: Note, trust: Trust) -> tuple[dict[str, datetime], list[str]]:
+    """When each witness cosigned a note, by name, and why that is not enough."""
+    times: dict[str, datetime] = {}
+    problems = []
+    for key in trust.witnesses:
+        try:
+            line = note.signed_by(key)
+        except IntegrityFailed:
+            problems.append(f"the cosignature of {key.name} is wrong")
+        else:
+            if line is not None:
+                times[key.name] = cosigned_at(line)
+    if len(times) < trust.needed:
+        problems.append(f"{len(times)} of {trust.needed} witnesses cosigned it")
+    return times, problems
+
+
+def cosigned_told(note: Note, times: Mapping[str, datetime]) -> str:
+    """How much witnesses cosigned, who they are, and when it was."""
+    when = ", ".join(f"{name} at {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in times.items())
+    return f"{counted_entries(note.checkpoint.size)} cosigned by {when}"
 
 
 def unsigned(note: Note, keys: Iterable[VerifierKey]) -> str:
@@ -348,11 +380,6 @@ def unsigned(note: Note, keys: Iterable[VerifierKey]) -> str:
 def named(key: VerifierKey) -> str:
     """A key for people: its name and its id."""
     return f"{key.name}+{key.key_id.hex()}"
-
-
-def entries(number: int) -> str:
-    """A number of entries."""
-    return f"{number:,} {'entry' if number == 1 else 'entries'}"
 
 
 def cosigned_at(line: SignatureLine) -> datetime:

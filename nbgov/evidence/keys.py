@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbgov.assurance.deeds import admin_record, record_admin
+from nbgov.core.audit.glance import ROTATION
 from nbgov.core.audit.note import Checkpoint, VerifierKey, sign
 
 if TYPE_CHECKING:
     from nbgov.ports import AuditLog
     from nbgov.session import Session
-
-ROTATE = b'"verb":"ROTATE"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def announced(log: AuditLog, new: VerifierKey) -> int | None:
     """The entry that names a key, if a rotation got that far."""
     named = str(new).encode()
     for index, line in enumerate(log.entries()):
-        if ROTATE in line and named in line:
+        if ROTATION in line and named in line:
             return index
     return None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nbgov.core.checks import counted, listed
+from nbgov.core.checks import counted, counted_entries, listed
 from nbgov.core.markup import Markup, element
-from nbgov.evidence.report_parts import counted_entries, moment, persons, times
+from nbgov.evidence.report_parts import moment, persons, times
 from nbgov.evidence.report_sections import SECTIONS
 
 if TYPE_CHECKING:

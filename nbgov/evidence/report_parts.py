@@ -133,11 +133,6 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times" if count else "never"
 
 
-def counted_entries(number: int) -> str:
-    """A number of entries."""
-    return f"{number:,} {'entry' if number == 1 else 'entries'}"
-
-
 def persons(number: int) -> str:
     """A number of people."""
     return f"{number:,} {'person' if number == 1 else 'people'}"

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from nbgov.core.audit.overview import Listed, Person, Reach, Told
-from nbgov.core.checks import listed
+from nbgov.core.checks import counted_entries, listed
 from nbgov.core.markup import Markup, element, joined, table
 from nbgov.evidence.report_parts import (
     code,
-    counted_entries,
     cut_table,
     head_of,
     list_table,

@@ -13,10 +13,18 @@ from datetime import datetime
 from nbgov.core.audit import decode
 from nbgov.core.audit.merkle import is_consistent, is_included
 from nbgov.core.audit.note import Checkpoint, Note, VerifierKey
-from nbgov.core.checks import Check, check, counted
+from nbgov.core.checks import Check, check, counted, counted_entries
 from nbgov.errors import IntegrityFailed
 from nbgov.evidence.bundles import CHECKPOINT, WITNESSED, Bundle, Digests
-from nbgov.evidence.examining import Trust, cosigned_at, entries, named, unsigned
+from nbgov.evidence.examining import (
+    Trust,
+    cosigned_told,
+    cosigners,
+    named,
+    of_named_keys,
+    successor_problem,
+    unsigned,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class SelectionExaminer:
             if problem := self.entry_problem(line, path):
                 problems.append(f"the entry after {len(self.digests):,} others {problem}")
                 break
-        told = f"{entries(len(self.digests))}, each led by its path to the checkpoint"
+        told = f"{counted_entries(len(self.digests))}, each led by its path to the checkpoint"
         return check("entries", problems, told)
 
     def entry_problem(self, line: bytes, path: Digests) -> str:
@@ -122,29 +130,17 @@ class SelectionExaminer:
         if self.trust.key is None:
             return
         self.keys.append(self.trust.key)
-        known = [index for index, text in self.named.items() if text == str(self.trust.key)]
-        problems = []
-        for index, text in self.named.items():
-            if index <= max(known, default=-1):
-                continue
-            if problem := self.handover_problem(index, text):
-                problems.append(f"entry {index} names another key, and {problem}")
-                break
-            self.keys.append(VerifierKey.parse(text))
-        if self.named:
-            told = f"{counted(len(self.keys), 'key')}, each named under the one before"
-            yield check("keys", problems, told)
+        yield from of_named_keys(self.keys, self.named, self.handover_problem)
 
     def handover_problem(self, index: int, text: str) -> str:
         """Why the key that an entry names is not to be trusted, or empty."""
         try:
             note = Note.parse(self.bundle.note(f"key-{index + 1}"))
-            following = VerifierKey.parse(text)
-            if note.checkpoint.size != index + 1:
-                return "the checkpoint that should vouch for it ends elsewhere"
-            if (following.name, following.purpose) != (self.point.origin, "log"):
-                return "it is the key of another log"
-            return self.step_problem(note.checkpoint) or unsigned(note, self.keys[-1:])
+            return (
+                successor_problem(note, index, text, origin=self.point.origin)
+                or self.step_problem(note.checkpoint)
+                or unsigned(note, self.keys[-1:])
+            )
         except IntegrityFailed as error:
             return f"no checkpoint of the key before vouches for it: {error.why or error.what}"
 
@@ -180,21 +176,13 @@ class SelectionExaminer:
         note = Note.parse(text)
         older = note.checkpoint
         problems = [one for one in [self.step_problem(older)] if one]
-        for key in trust.witnesses:
-            try:
-                line = note.signed_by(key)
-            except IntegrityFailed:
-                problems.append(f"the cosignature of {key.name} is wrong")
-            else:
-                self.cosigned_at |= {key.name: cosigned_at(line)} if line is not None else {}
-        if len(self.cosigned_at) < trust.needed:
-            problems.append(f"{len(self.cosigned_at)} of {trust.needed} witnesses cosigned it")
+        self.cosigned_at, wrong = cosigners(note, trust)
+        problems += wrong
         late = sum(index >= older.size for index in self.digests)
         if late and not problems:
-            told = f"{entries(late)} came after the checkpoint that witnesses cosigned"
+            told = f"{counted_entries(late)} came after the checkpoint that witnesses cosigned"
             return Check("witnesses", "unchecked", told)
-        when = ", ".join(f"{k} at {at:%Y-%m-%d %H:%M:%S} UTC" for k, at in self.cosigned_at.items())
-        return check("witnesses", problems, f"{entries(older.size)} cosigned by {when}")
+        return check("witnesses", problems, cosigned_told(note, self.cosigned_at))
 
     def of_notes(self) -> Iterator[Check]:
         """The log begins with every checkpoint that was kept elsewhere, as far as it is shown."""
@@ -234,7 +222,7 @@ class SelectionExaminer:
     def of_scope(self) -> Check:
         """That this is not the whole log."""
         told = (
-            f"{entries(len(self.digests))} of {self.point.size:,}: this is not the whole log, and "
-            "what was left out is not shown"
+            f"{counted_entries(len(self.digests))} of {self.point.size:,}: this is not the whole "
+            "log, and what was left out is not shown"
         )
         return Check("scope", "unchecked", told)

@@ -13,13 +13,13 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from nbgov.core.catalog_changes import Change, Document, changes, signature, spelled, told_by
+from nbgov.core.checks import counted
 from nbgov.core.dataset_log import Step, schema_changes
 from nbgov.core.visible import visible
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import CatalogVersion
 from nbgov.notebook.datasets import SHORT, moment, steps_of
 from nbgov.notebook.grids import grid_html, wrapped_html
-from nbgov.notebook.render import counted
 from nbgov.session import Session
 
 HEADS = ("", "of", "what")

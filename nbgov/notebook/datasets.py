@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from nbgov.core.checks import counted
 from nbgov.core.dataset_log import Step, history
 from nbgov.core.datasets import rows_key
 from nbgov.model import DatasetVersion, Delivery
 from nbgov.model.dataset import OPEN
 from nbgov.notebook.grids import grid_html, grid_text, wrapped_html
-from nbgov.notebook.render import counted, facts_text, rows_html
+from nbgov.notebook.render import facts_text, rows_html
 from nbgov.session import Session
 
 SHORT = 8

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbgov.core.audit.entry import write_record
 from nbgov.core.audit.lines import HEADS, groups, line_of, mood, receipt_of
 from nbgov.core.audit.query import Query
+from nbgov.core.checks import counted_entries
 from nbgov.core.visible import cells_wide, cut, safe, visible
 from nbgov.evidence.search import Found, cover, quiet, related
 from nbgov.evidence.tailing import beginning
@@ -254,8 +255,7 @@ def list_foot(session: Session, query: Query, found: Sequence[Found], limit: int
     if found:
         order = "oldest" if query.oldest_first else "newest"
         more = f"; the {order} of them, more with --limit" if len(found) >= limit else ""
-        noun = "entry" if len(found) == 1 else "entries"
-        return f"{len(found):,} {noun}{': ' if asked else ''}{asked}{more}"
+        return f"{counted_entries(len(found))}{': ' if asked else ''}{asked}{more}"
     first = beginning(session)
     if first is None:
         return "The audit log has no entry yet."

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from nbgov.core.checks import counted
 from nbgov.core.visible import visible
 from nbgov.model import Result
 from nbgov.notebook.render import (
     ROWS_SHOWN_MAX,
-    counted,
     mask_text,
     preview_html,
     preview_text,

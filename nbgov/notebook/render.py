@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nbgov.core.checks import counted
 from nbgov.core.visible import cells_wide, cut, safe, visible
 from nbgov.model import Approval, ApprovalQuorum, Vote
 from nbgov.notebook.cells import is_number, texts
@@ -196,15 +197,6 @@ def footer(rows_shown: int, rows_read: int, columns: int, *, is_truncated: bool)
 def entities_text(entities: Mapping[str, int]) -> str:
     """What was found in text and replaced."""
     return f"replaced in text: {', '.join(f'{name} {n:,}' for name, n in sorted(entities.items()))}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "row"), counted(51_955, "row")
-    ('1 row', '51,955 rows')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # ---------------------------------------------------------------- facts

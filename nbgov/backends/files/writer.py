@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 
 from nbgov.backends.files.books import Books
@@ -32,15 +31,13 @@ from nbgov.backends.files.segments import (
 from nbgov.backends.files.sessions import SessionMarks
 from nbgov.backends.files.tail import UNSURE_BYTES_MAX, Tail, is_torn
 from nbgov.core.audit import decode, interruptions
-from nbgov.core.audit.ledger import Ledger
+from nbgov.core.audit.ledger import ClockWatch, Ledger
 from nbgov.core.audit.note import Note
 from nbgov.errors import IntegrityFailed
 from nbgov.model import Receipt, Record, RecordKind
 from nbgov.ports import Clock, Signer
 
 SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync.
-CLOCK_SLACK = timedelta(seconds=1)
-MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class LogWriter:
         self.ledger: Ledger | None = None
         self.drafts: list[bytes] = []
         self.draft_bytes = 0
-        self.clock_lag = timedelta(0)
+        self.watch = ClockWatch()
         self.unsigned_since = 0.0
 
     @contextmanager
@@ -301,17 +298,9 @@ class LogWriter:
 
     def mind_clock(self) -> None:
         """State that the clock went back; the times of entries never do."""
-        if self.end.last is None:
-            return
-        now, newest = self.author.clock.now(), self.end.last.record.at
-        lag = newest - now
-        if lag > self.clock_lag + CLOCK_SLACK:
-            note = (
-                f"the clock says {now:{MOMENT}}, the entry before this one says {newest:{MOMENT}}"
-            )
+        last = self.end.last
+        if last and (note := self.watch.told(self.author.clock.now(), newest=last.record.at)):
             self.state(RecordKind.ADMIN, note, verb="CLOCK")
-            self.clock_lag = lag
-        self.clock_lag = min(self.clock_lag, max(lag, timedelta(0)))
 
     def close_dead_sessions(self) -> None:
         """State that the attempts of sessions which nobody holds any more were interrupted."""

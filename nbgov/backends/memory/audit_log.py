@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
 from nbgov.backends.memory.faults import Faults
 from nbgov.backends.memory.machine import MemorySigner
-from nbgov.core.audit import GENESIS_DIGEST, Entry, decode, encode, interruptions
+from nbgov.core.audit import decode, interruptions
+from nbgov.core.audit.ledger import Ledger
 from nbgov.core.audit.merkle import Frontier, leaf_digest
 from nbgov.core.audit.note import Checkpoint, Note, VerifierKey, sign
 from nbgov.errors import BackendFailed, NbgovError
@@ -43,7 +42,7 @@ class MemoryAuditLog:
         self.lines = [] if lines is None else lines
         self.notes = {} if notes is None else notes
         self.faults = Faults()
-        self.last: Entry | None = None
+        self.ledger = Ledger(origin)
         self.attempts: set[int] = set()
         self.settled: dict[int | None, Receipt] = {}
         self.is_open = False
@@ -106,7 +105,7 @@ class MemoryAuditLog:
         was = Note.parse(kept).checkpoint if kept else None
         if was and (was.size > size or was.root != self.subtree(0, was.size)):
             raise BackendFailed("The log is not the one it was.", code="audit-unavailable")
-        origin = decode(self.lines[0]).origin
+        origin = self.ledger.origin
         key = VerifierKey(origin, self.signer.public_key())
         note = sign(Checkpoint(origin, size, self.subtree(0, size)), key, self.signer.sign)
         self.keep_note("checkpoint", str(note))
@@ -114,10 +113,7 @@ class MemoryAuditLog:
 
     def subtree(self, start: int, stop: int) -> bytes:
         """The Merkle digest of a range of entries."""
-        frontier = Frontier()
-        for line in self.lines[start:stop]:
-            deque(frontier.add(leaf_digest(line)), maxlen=0)
-        return frontier.root()
+        return tree_over(self.lines[start:stop]).root()
 
     def close(self) -> None:
         """Let go of everything but the lines and notes, with a checkpoint over what is new."""
@@ -130,29 +126,28 @@ class MemoryAuditLog:
         """Go to the end of the log, once."""
         if not self.is_open:
             self.is_open = True
-            self.last = decode(self.lines[-1]) if self.lines else None
-            if self.last is not None:
-                at = self.last.record.at
+            last = decode(self.lines[-1]) if self.lines else None
+            origin = last.origin if last else self.origin
+            self.ledger = Ledger(origin, frontier=tree_over(self.lines), last=last)
+            if last is not None:
+                at = last.record.at
                 for record in interruptions(self.lines, is_alive=lambda _: False, at=at):
                     self.write(record)
 
     def write(self, record: Record) -> Receipt:
         """Put a record behind the last entry."""
-        index, last = len(self.lines), self.last
-        if last is not None:
-            record = replace(record, at=max(record.at, last.record.at))
-        line = encode(
-            record,
-            origin=last.origin if last else self.origin,
-            index=index,
-            prev_digest=last.digest if last else GENESIS_DIGEST,
-        )
+        line, receipt = self.ledger.draw_up(record)
         self.lines.append(line)
-        self.last = decode(line)
         if record.kind is RecordKind.ATTEMPT:
-            self.attempts.add(index)
-        receipt = Receipt(self.last.origin, index, self.last.digest)
+            self.attempts.add(receipt.index)
         if record.attempt is not None:
             self.attempts.discard(record.attempt)
             self.settled[record.attempt] = receipt
         return receipt
+
+
+def tree_over(lines: Iterable[bytes]) -> Frontier:
+    """The right edge of the tree over some entries."""
+    frontier = Frontier()
+    frontier.extend(map(leaf_digest, lines))
+    return frontier

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from nbgov.backends.postgresql.origins import sqlstate_of
 from nbgov.backends.postgresql.transaction import server_reason
 from nbgov.core.audit import interruptions
 from nbgov.core.audit.entry import decode
-from nbgov.core.audit.ledger import Ledger, edge_places
+from nbgov.core.audit.ledger import ClockWatch, Ledger, edge_places
 from nbgov.core.audit.merkle import Frontier, leaf_digest, nodes_below
 from nbgov.core.audit.note import Checkpoint, Note, VerifierKey, sign
 from nbgov.errors import BackendFailed, IntegrityFailed, NbgovError
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 GROUP_MAX = 256
 CLOSED_MAX = 1024
-CLOCK_SLACK = timedelta(seconds=1)
 LOCK_POLL_S = 0.05
 
 
@@ -102,7 +100,7 @@ class Writer(threading.Thread):
         self.ledger = Ledger(origin)
         self.signed: Note | None = None
         self.signed_s = time.monotonic()
-        self.clock_lag = timedelta(0)
+        self.watch = ClockWatch()
         self.failure = ""
         self.is_over = False
 
@@ -197,17 +195,10 @@ class Writer(threading.Thread):
 
     def mind_clock(self) -> None:
         """State that the clock went back; the times of entries never do."""
-        if self.ledger.last is None:
-            return
-        now, newest = self.clock.now(), self.ledger.last.record.at
-        lag = newest - now
-        if lag > self.clock_lag + CLOCK_SLACK:
-            told = [at.isoformat(timespec="milliseconds") for at in (now, newest)]
-            note = f"the clock says {told[0]}, the entry before this one says {told[1]}"
+        now, last = self.clock.now(), self.ledger.last
+        if last and (note := self.watch.told(now, newest=last.record.at)):
             record = Record(RecordKind.ADMIN, now, "", self.session, verb="CLOCK", note=note)
             self.commit([(record, self.ledger.draw_up(record)[0])])
-            self.clock_lag = lag
-        self.clock_lag = min(self.clock_lag, max(lag, timedelta(0)))
 
     def draw_up(self, record: Record, owner: object) -> tuple[bytes, Receipt]:
         """The next entry; the books of open attempts are kept."""

@@ -7,11 +7,15 @@ stores anything: what :meth:`Ledger.draw_up` returns counts once it is durable.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from nbgov.core.audit.entry import GENESIS_DIGEST, Entry, decode, encode
 from nbgov.core.audit.merkle import Frontier, leaf_digest, node_place
 from nbgov.errors import IntegrityFailed
 from nbgov.model import Receipt, Record
+
+CLOCK_SLACK = timedelta(seconds=1)
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Ledger:
@@ -89,6 +93,31 @@ class Ledger:
         """Make an entry the last one."""
         self.last = entry
         self.fresh += self.frontier.add(entry.digest)
+
+
+class ClockWatch:
+    """Notices that a clock went back; the times of entries never do.
+
+    Example:
+        >>> at = datetime(2026, 1, 2, 3)
+        >>> watch = ClockWatch()
+        >>> watch.told(at, newest=at + timedelta(hours=1))
+        'the clock says 2026-01-02T03:00:00Z, the entry before this one says 2026-01-02T04:00:00Z'
+        >>> watch.told(at, newest=at + timedelta(hours=1))  # Each jump is told once.
+        ''
+    """
+
+    def __init__(self) -> None:
+        self.lag = timedelta(0)
+
+    def told(self, now: datetime, *, newest: datetime) -> str:
+        """What an entry should say of the clock; empty where there is nothing new to say."""
+        lag, known = newest - now, self.lag
+        is_jump = lag > known + CLOCK_SLACK
+        self.lag = lag if is_jump else min(known, max(lag, timedelta(0)))
+        if not is_jump:
+            return ""
+        return f"the clock says {now:{MOMENT}}, the entry before this one says {newest:{MOMENT}}"
 
 
 def edge_places(size: int) -> list[int]:
