@@ -5,6 +5,17 @@ aware UTC datetimes, digests are ``bytes`` named ``*_digest``, counts are plain 
 class that is not a plain value is :class:`Result`, the open end of an Arrow stream.
 """
 
+from nbgov.model.approval import (
+    Approval,
+    ApprovalMode,
+    ApprovalQuorum,
+    ApprovalState,
+    Emergency,
+    Ending,
+    Evidence,
+    Highlight,
+    Vote,
+)
 from nbgov.model.catalog import (
     Author,
     Catalog,
@@ -17,9 +28,7 @@ from nbgov.model.catalog import (
 )
 from nbgov.model.dataset import DatasetVersion, Delivery, SourceVersion
 from nbgov.model.decision import (
-    Approval,
-    ApprovalQuorum,
-    ApprovalState,
+    BeforeImage,
     ByteLimit,
     Clearance,
     ColumnMask,
@@ -30,9 +39,9 @@ from nbgov.model.decision import (
     RowFilter,
     RowLimit,
     Verdict,
-    Vote,
     WriteLimit,
 )
+from nbgov.model.notice import Answer, Notice, NoticeEvent, Parcel, UndoImage
 from nbgov.model.record import Receipt, Record, RecordKind, short_receipt
 from nbgov.model.request import Principal, Request
 from nbgov.model.result import Result, Summary
@@ -61,11 +70,14 @@ from nbgov.model.statement import (
 
 __all__ = [
     "Action",
+    "Answer",
     "Approval",
+    "ApprovalMode",
     "ApprovalQuorum",
     "ApprovalState",
     "Author",
     "BaselineChoice",
+    "BeforeImage",
     "BindMarker",
     "ByteLimit",
     "Catalog",
@@ -81,15 +93,22 @@ __all__ = [
     "Delivery",
     "DriftTerms",
     "Effect",
+    "Emergency",
+    "Ending",
     "EngineOpinion",
+    "Evidence",
     "Finding",
     "Flow",
     "FreshnessTerms",
+    "Highlight",
     "Influence",
     "MaskKind",
     "ModelVersion",
+    "Notice",
+    "NoticeEvent",
     "Obligation",
     "OutputColumn",
+    "Parcel",
     "Principal",
     "Receipt",
     "Record",
@@ -108,6 +127,7 @@ __all__ = [
     "Table",
     "TableName",
     "TableUse",
+    "UndoImage",
     "Verdict",
     "Vote",
     "WriteLimit",

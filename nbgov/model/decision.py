@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from nbgov.model.catalog import ColumnName, TableName
+from nbgov.model.approval import ApprovalQuorum
+from nbgov.model.catalog import Column, ColumnName, TableName
 from nbgov.model.statement import BindMarker, Statement
 
 
@@ -82,23 +82,6 @@ class ContentMask:
     operators: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalQuorum:
-    """Votes that must be given before the statement runs, and by whom.
-
-    Attributes:
-        rule: Id of the policy rule that asks.
-        names, groups, roles: Who may vote; any one match is enough.
-        votes_min: How many different principals must approve.
-    """
-
-    rule: str
-    names: frozenset[str]
-    groups: frozenset[str]
-    roles: frozenset[str]
-    votes_min: int = 1
-
-
 Obligation = (
     ColumnMask | RowFilter | RowLimit | ByteLimit | WriteLimit | ContentMask | ApprovalQuorum
 )
@@ -143,63 +126,30 @@ class Verdict:
     sql: str | None
 
 
-class ApprovalState(enum.StrEnum):
-    """States of an approval ticket; only ``REQUESTED`` and ``APPROVED`` can still change."""
-
-    REQUESTED = "requested"
-    APPROVED = "approved"
-    REFUSED = "refused"
-    CONSUMED = "consumed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
 @dataclass(frozen=True, slots=True)
-class Vote:
-    """One voice: who, whether they approve, why and when.
+class BeforeImage:
+    """The query that reads the rows a write is about to change, in the write's own transaction.
 
     Attributes:
-        rules: Ids of the rules whose quorum the voice counts for, settled when the vote is cast.
+        sql: A SELECT over the base table, with bind markers still as ``:name``; it locks the rows
+            where the product can.
+        marker_spans: Where the markers stand in ``sql``; the values are those of the clearance.
+        rows_max: With more rows than this the write is rolled back (``undo-unavailable``).
+        dialect: sqlglot's name of the dialect.
+        verb: ``UPDATE`` or ``DELETE``.
+        table: The table.
+        key: Its primary key; empty only for a DELETE.
+        columns: What ``sql`` reads: the key and the columns that are assigned, or every column.
     """
 
-    voter: str
-    is_approval: bool
-    reason: str
-    at: datetime
-    rules: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A person's consent to one exact statement, with its state.
-
-    Attributes:
-        ticket: Short identifier, the same in every surface.
-        binding_digest: SHA-256 over statement bytes, typed binds, connection, principal and policy.
-        connection, sql, binds: What would run. ``binds`` is a readable text of names, types and
-            values.
-        requester: The principal who asked.
-        quorums: Every approval that the decision asked for.
-        verb: What the statement does, such as ``UPDATE``.
-        tables: The tables it touches, for the voter.
-        requested_at, expires_at: When it was asked, and after which moment it clears nothing.
-        votes: Votes so far.
-        state: Where it stands.
-    """
-
-    ticket: str
-    binding_digest: bytes
-    connection: str
     sql: str
-    binds: str
-    requester: str
-    quorums: tuple[ApprovalQuorum, ...]
+    marker_spans: tuple[BindMarker, ...]
+    rows_max: int
+    dialect: str
     verb: str
-    tables: tuple[str, ...]
-    requested_at: datetime
-    expires_at: datetime
-    votes: tuple[Vote, ...] = ()
-    state: ApprovalState = ApprovalState.REQUESTED
+    table: TableName
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +171,12 @@ class Clearance:
             product that finds types in values needs it, as a mask may leave none.
         is_sensitive: Whether the statement comes near protected data, so that an error tells no
             more than its kind.
-        tables: The tables and views that a read names, and the base tables behind them; a backend
-            whose product tells in which state they are says so of the stream.
+        tables: The tables and views that a read or a dry run names, and the base tables behind
+            them; a backend whose product tells in which state they are says so of the stream.
+        request: Id of the request, by which it can be cancelled; empty where nobody will.
+        before: What to read before the write, in its transaction, so that it can be undone.
+        is_dry_run: Whether the write is to be rolled back, whatever comes; a backend that cannot
+            promise that does not run it (``dry-run-unavailable``).
     """
 
     sql: str
@@ -236,3 +190,6 @@ class Clearance:
     masked_types: tuple[str, ...] = ()
     is_sensitive: bool = False
     tables: frozenset[TableName] = frozenset()
+    request: str = ""
+    before: BeforeImage | None = None
+    is_dry_run: bool = False

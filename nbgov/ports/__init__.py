@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from nbgov.ports.catalogs import CatalogStore
 from nbgov.ports.indexes import AuditIndex, Hit
+from nbgov.ports.notices import Courier, Notifier, Outbox
 from nbgov.ports.people import (
     AuditCopy,
     AuditLog,
@@ -36,6 +37,7 @@ from nbgov.ports.stores import (
     ReleaseStore,
     RowDraft,
     RowStore,
+    UndoStore,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ __all__ = [
     "CatalogStore",
     "Clock",
     "Cosigning",
+    "Courier",
     "DatasetStore",
     "Detector",
     "Engine",
@@ -58,6 +61,8 @@ __all__ = [
     "Hit",
     "IdentityProvider",
     "Mirroring",
+    "Notifier",
+    "Outbox",
     "PolicySource",
     "ReleaseStore",
     "RowDraft",
@@ -67,6 +72,7 @@ __all__ = [
     "Sealer",
     "Signer",
     "Stream",
+    "UndoStore",
     "Witness",
     "World",
 ]
@@ -86,6 +92,8 @@ class World:
     log said last about nbgov itself. ``accounts`` is the database's account of each connection that
     nbgov.yaml names one for. ``heads`` is the log over the checkpoints of every gateway, where
     several share a database for their logs, and ``mirroring`` keeps the copies of the log.
+    Without ``undo`` and ``undo_sealer`` no write can be undone; ``undo_rows_max`` rows of one are
+    kept at most, for ``undo_days`` days. Without a ``notifier`` nobody is told of tickets.
     """
 
     engine: Callable[[str], Engine]
@@ -112,3 +120,8 @@ class World:
     accounts: Mapping[str, str] = field(default_factory=dict)
     heads: Heads | None = None
     mirroring: Mirroring | None = None
+    undo: UndoStore | None = None
+    undo_sealer: Sealer | None = None
+    undo_rows_max: int = 1_000
+    undo_days: int = 30
+    notifier: Notifier | None = None

@@ -6,16 +6,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
-    from nbgov.model import Approval, DatasetVersion, Delivery, Release
+    from nbgov.model import Approval, DatasetVersion, Delivery, Release, UndoImage
 
 
 class ApprovalStore(Protocol):
-    """Keeps approvals; every transition is a compare-and-swap on the state.
+    """Keeps approvals; every transition is a compare-and-swap on the whole ticket.
 
-    The rules of a transition live in :mod:`nbgov.core.approval`; the store makes them atomic.
+    The rules of a transition live in :mod:`nbgov.core.approval`; the store makes them atomic, and
+    holds the ones that a schema can hold against whoever gets past that module.
     """
+
+    def now(self, at: datetime) -> datetime:
+        """The store's own time: ``at``, or the latest moment it was ever told, if that is later.
+
+        It is durable when this returns, so that a clock set back revives no consent.
+        """
+        ...
 
     def open(self, approval: Approval) -> Approval:
         """Keep a new ticket, or return the live one with the same binding."""
@@ -30,11 +40,51 @@ class ApprovalStore(Protocol):
         ...
 
     def swap(self, before: Approval, after: Approval) -> bool:
-        """Replace ``before`` by ``after`` unless it changed meanwhile; say whether it was done."""
+        """Replace ``before`` by ``after`` unless it changed meanwhile; say whether it was done.
+
+        Raises:
+            IntegrityFailed: The step is none that a ticket can take (``ticket-forged``).
+        """
         ...
 
     def pending(self) -> tuple[Approval, ...]:
         """Tickets that wait for votes or for use, oldest first."""
+        ...
+
+    def history(self, *, limit: int) -> tuple[Approval, ...]:
+        """The tickets that were opened last, in whatever state, newest first."""
+        ...
+
+    def unreviewed(self, requester: str) -> tuple[Approval, ...]:
+        """Tickets that a principal used without votes and that nobody looked at yet."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Callable more than once."""
+        ...
+
+
+class UndoStore(Protocol):
+    """Keeps what rows were before an approved write, sealed, until it expires."""
+
+    def keep(self, image: UndoImage) -> None:
+        """Keep an image; it is durable when this returns, and only then is the write committed.
+
+        Raises:
+            BackendFailed: It cannot be kept (code ``state-unavailable``).
+        """
+        ...
+
+    def image(self, request: str) -> UndoImage | None:
+        """The image of the write with this request id, unless it was dropped."""
+        ...
+
+    def images(self) -> tuple[UndoImage, ...]:
+        """Every image that is kept, newest first, without its sealed rows."""
+        ...
+
+    def drop(self, *, before: datetime) -> int:
+        """Forget the images that expired before a moment; say how many."""
         ...
 
     def close(self) -> None:

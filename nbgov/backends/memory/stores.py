@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from nbgov.backends.memory.faults import Faults
-from nbgov.core.approval import LIVE, expire, is_step
+from nbgov.core.approval import LIVE, expire, folded, forged, moments, require_fresh, require_step
 from nbgov.errors import BackendFailed
 from nbgov.model import Approval, DatasetVersion, Delivery
 
@@ -22,19 +24,32 @@ class MemoryApprovalStore:
 
     def __init__(self) -> None:
         self.approvals: dict[str, Approval] = {}
+        self.latest_at = datetime.min.replace(tzinfo=UTC)
+        self.lock = threading.RLock()
         self.faults = Faults()
 
+    def now(self, at: datetime) -> datetime:
+        """The store's own time: ``at``, or the latest moment it was ever told."""
+        self.latest_at = max(self.latest_at, at)
+        return self.latest_at
+
     def open(self, approval: Approval) -> Approval:
-        """Keep a new ticket, or return the live one with the same binding."""
-        with self.faults.around("open", code="state-unavailable"):
+        """Keep a new ticket, or return the live one with the same binding.
+
+        Raises:
+            IntegrityFailed: It was voted on or used, or its name is taken (``ticket-forged``).
+        """
+        require_fresh(approval)
+        with self.lock, self.faults.around("open", code="state-unavailable"):
+            now = self.now(approval.requested_at)
             found = self.latest(approval.binding_digest)
             if found is not None and found.state in LIVE:
-                current = expire(found, approval.requested_at)
+                current = expire(found, now)
                 if current.state in LIVE:
                     return found
                 self.approvals[found.ticket] = current
             if approval.ticket in self.approvals:
-                raise BackendFailed("The ticket is taken.", code="state-unavailable")
+                raise forged(approval.ticket)
             self.approvals[approval.ticket] = approval
         return approval
 
@@ -51,19 +66,38 @@ class MemoryApprovalStore:
         """Replace ``before`` by ``after`` if nobody changed it meanwhile; say whether it was done.
 
         Raises:
-            RuntimeError: The step changes more than the state, or takes a vote back.
+            IntegrityFailed: The step is none that a ticket can take (``ticket-forged``).
         """
-        if not is_step(before, after):
-            raise RuntimeError("A ticket changes nothing but its state, and gains votes.")
-        with self.faults.around("swap", code="state-unavailable"):
-            is_same = self.approvals.get(before.ticket) == before
-            if is_same:
-                self.approvals[before.ticket] = after
-        return is_same
+        with self.lock, self.faults.around("swap", code="state-unavailable"):
+            now = self.now(max(moments(after)))
+            found = self.approvals.get(before.ticket)
+            if found is None or before not in (found, expire(found, now)):
+                return False
+            require_step(before, after, now)
+            is_break = before.emergency is None and after.emergency is not None
+            # Security: somebody looks at the last time before the glass is broken again.
+            if is_break and self.unreviewed(after.requester):
+                raise forged(before.ticket)
+            self.approvals[before.ticket] = after
+        return True
 
     def pending(self) -> tuple[Approval, ...]:
         """Tickets that wait for votes or for use, oldest first."""
         return tuple(approval for approval in self.approvals.values() if approval.state in LIVE)
+
+    def history(self, *, limit: int) -> tuple[Approval, ...]:
+        """The tickets that were opened last, newest first."""
+        return tuple(self.approvals.values())[::-1][:limit]
+
+    def unreviewed(self, requester: str) -> tuple[Approval, ...]:
+        """Tickets that a principal used without votes and that nobody looked at yet."""
+        return tuple(
+            one
+            for one in self.approvals.values()
+            if folded(one.requester) == folded(requester)
+            and one.emergency is not None
+            and not one.emergency.is_reviewed
+        )
 
     def close(self) -> None:
         """Nothing is held open."""

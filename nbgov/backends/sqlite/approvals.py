@@ -1,15 +1,34 @@
-"""Approvals in a SQLite file: the rules are core's, and here each step is atomic."""
+"""Approvals in a SQLite file: the rules are core's and the schema's; here each step is atomic."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from nbgov.backends.sqlite.database import Database, decoding, time_text
-from nbgov.core.approval import LIVE, expire, is_step
-from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Vote
+from nbgov.backends.sqlite.database import Database, decoding
+from nbgov.core.approval import (
+    LIVE,
+    expire,
+    folded,
+    forged,
+    moments,
+    require_fresh,
+    require_step,
+    rows,
+)
+from nbgov.model import Approval
+
+OPEN_SQL = "SELECT * FROM approvals WHERE state IN ('requested', 'approved') ORDER BY number"
+NEWEST_SQL = "SELECT * FROM approvals ORDER BY number DESC LIMIT ?"
+UNREVIEWED_SQL = """
+    SELECT * FROM approvals WHERE ticket IN (
+        SELECT ticket FROM emergencies WHERE requester_folded = ? AND reviewed_at IS NULL
+    ) ORDER BY number
+"""
 
 
 class SqliteApprovalStore:
@@ -22,25 +41,34 @@ class SqliteApprovalStore:
     def __init__(self, path: Path) -> None:
         self.database = Database(path)
 
-    def open(self, approval: Approval) -> Approval:
-        """Keep a new ticket, or return the live one with the same binding."""
+    def now(self, at: datetime) -> datetime:
+        """The store's own time: ``at``, or the latest moment it was ever told."""
         with self.database.writing() as connection:
+            return tell(connection, at)
+
+    def open(self, approval: Approval) -> Approval:
+        """Keep a new ticket, or return the live one with the same binding.
+
+        Raises:
+            IntegrityFailed: It was voted on or used, or its name is taken (``ticket-forged``).
+        """
+        require_fresh(approval)
+        with self.writing(approval) as connection:
+            now = tell(connection, approval.requested_at)
             found = read_latest(connection, approval.binding_digest)
             if found is not None and found.state in LIVE:
-                current = expire(found, approval.requested_at)
+                current = expire(found, now)
                 if current.state in LIVE:
                     return found
                 move(connection, found, current)
-            insert_approval(connection, approval)
+            insert(connection, "approvals", [rows.ticket_row(approval)])
+            insert(connection, "quorums", rows.quorum_rows(approval))
             return approval
 
     def get(self, ticket: str) -> Approval | None:
         """The approval behind a ticket."""
         with self.database.reading() as connection:
-            row = connection.execute(
-                "SELECT * FROM approvals WHERE ticket = ?", (ticket,)
-            ).fetchone()
-            return read_approval(connection, row) if row else None
+            return read_ticket(connection, ticket)
 
     def find(self, binding_digest: bytes) -> Approval | None:
         """The latest approval that is bound to exactly this request, in whatever state."""
@@ -51,102 +79,95 @@ class SqliteApprovalStore:
         """Replace ``before`` by ``after`` if nobody changed it meanwhile; say whether it was done.
 
         Raises:
-            RuntimeError: The step changes more than the state, or takes a vote back.
+            IntegrityFailed: The step is none that a ticket can take (``ticket-forged``).
         """
-        if not is_step(before, after):
-            raise RuntimeError("A ticket changes nothing but its state, and gains votes.")
-        with self.database.writing() as connection:
-            return move(connection, before, after)
+        with self.writing(before) as connection:
+            now = tell(connection, max(moments(after)))
+            found = read_ticket(connection, before.ticket)
+            if found is None or before not in (found, expire(found, now)):
+                return False
+            if found != before:
+                move(connection, found, before)
+            require_step(before, after, now)
+            move(connection, before, after)
+            return True
 
     def pending(self) -> tuple[Approval, ...]:
         """Tickets that wait for votes or for use, oldest first."""
-        with self.database.reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM approvals WHERE state IN ('requested', 'approved') ORDER BY number"
-            ).fetchall()
-            return tuple(read_approval(connection, row) for row in rows)
+        return self.listed(OPEN_SQL)
+
+    def history(self, *, limit: int) -> tuple[Approval, ...]:
+        """The tickets that were opened last, in whatever state, newest first."""
+        return self.listed(NEWEST_SQL, max(limit, 0))
+
+    def unreviewed(self, requester: str) -> tuple[Approval, ...]:
+        """Tickets that a principal used without votes and that nobody looked at yet."""
+        return self.listed(UNREVIEWED_SQL, folded(requester))
 
     def close(self) -> None:
         """Let go of the file."""
         self.database.close()
 
+    def listed(self, sql: str, *values: Any) -> tuple[Approval, ...]:
+        """The tickets that a question finds."""
+        with self.database.reading() as connection:
+            found = connection.execute(sql, values).fetchall()
+            return tuple(read_approval(connection, row) for row in found)
+
+    @contextmanager
+    def writing(self, approval: Approval) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes a ticket; what the schema does not let pass was forged."""
+        with self.database.writing() as connection:
+            try:
+                yield connection
+            except sqlite3.IntegrityError as error:
+                raise forged(approval.ticket) from error
+
 
 # ---------------------------------------------------------------- approvals as rows
 
 
-def insert_approval(connection: sqlite3.Connection, approval: Approval) -> None:
-    """Add a ticket with its quorums; it has no votes yet."""
-    connection.execute(
-        "INSERT INTO approvals (ticket, binding_digest, connection, sql, binds, requester, verb,"
-        " tables, requested_at, expires_at, state, revision) VALUES (:ticket, :binding_digest,"
-        " :connection, :sql, :binds, :requester, :verb, :tables, :requested_at, :expires_at,"
-        " :state, 0)",
-        {
-            "ticket": approval.ticket,
-            "binding_digest": approval.binding_digest,
-            "connection": approval.connection,
-            "sql": approval.sql,
-            "binds": approval.binds,
-            "requester": approval.requester,
-            "verb": approval.verb,
-            "tables": json.dumps(approval.tables),
-            "requested_at": time_text(approval.requested_at),
-            "expires_at": time_text(approval.expires_at),
-            "state": approval.state.value,
-        },
-    )
-    connection.executemany(
-        "INSERT INTO quorums (ticket, position, rule, names, groups, roles, votes_min)"
-        " VALUES (:ticket, :position, :rule, :names, :groups, :roles, :votes_min)",
-        [
-            {
-                "ticket": approval.ticket,
-                "position": position,
-                "rule": quorum.rule,
-                "names": json.dumps(sorted(quorum.names)),
-                "groups": json.dumps(sorted(quorum.groups)),
-                "roles": json.dumps(sorted(quorum.roles)),
-                "votes_min": quorum.votes_min,
-            }
-            for position, quorum in enumerate(approval.quorums)
-        ],
-    )
+def tell(connection: sqlite3.Connection, at: datetime) -> datetime:
+    """Tell the clock of tickets a moment; the latest one that it was ever told."""
+    [(latest,)] = connection.execute(
+        "UPDATE approval_clock SET at = max(at, ?) RETURNING at", (rows.to_number(at),)
+    ).fetchall()
+    return rows.to_moment(latest)
 
 
-def move(connection: sqlite3.Connection, before: Approval, after: Approval) -> bool:
-    """Compare and swap: the state and the number of votes show whether anybody was faster."""
-    moved = connection.execute(
-        "UPDATE approvals SET state = :after, revision = :votes WHERE ticket = :ticket"
-        " AND binding_digest = :binding_digest AND state = :before AND revision = :revision",
-        {
-            "after": after.state.value,
-            "votes": len(after.votes),
-            "ticket": before.ticket,
-            "binding_digest": before.binding_digest,
-            "before": before.state.value,
-            "revision": len(before.votes),
-        },
-    )
-    if moved.rowcount != 1:
-        return False
-    connection.executemany(
-        "INSERT INTO votes (ticket, position, voter, is_approval, reason, at, rules)"
-        " VALUES (:ticket, :position, :voter, :is_approval, :reason, :at, :rules)",
-        [
-            {
-                "ticket": after.ticket,
-                "position": position,
-                "voter": vote.voter,
-                "is_approval": vote.is_approval,
-                "reason": vote.reason,
-                "at": time_text(vote.at),
-                "rules": json.dumps(vote.rules),
-            }
-            for position, vote in enumerate(after.votes)
-            if position >= len(before.votes)
-        ],
-    )
-    return True
+def insert(connection: sqlite3.Connection, table: str, new: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to a table."""
+    for row in new:
+        marks = ", ".join(f":{name}" for name in row)
+        sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"  # noqa: S608 - our names
+        connection.execute(sql, row)
+
+
+def move(connection: sqlite3.Connection, before: Approval, after: Approval) -> None:
+    """Write down a step; first what it rests on, then where the ticket stands."""
+    insert(connection, "votes", rows.vote_rows(after, len(before.votes)))
+    if after.emergency is not None and after.emergency != before.emergency:
+        row = rows.emergency_row(after, after.emergency)
+        if before.emergency is None:
+            insert(connection, "emergencies", [row])
+        else:
+            connection.execute(
+                "UPDATE emergencies SET reviewed_by = :reviewed_by, finding = :finding,"
+                " reviewed_by_folded = :reviewed_by_folded, reviewed_at = :reviewed_at"
+                " WHERE ticket = :ticket",
+                row,
+            )
+    standing = rows.standing(after)
+    if standing != rows.standing(before):
+        changes = ", ".join(f"{name} = :{name}" for name in standing)
+        sql = f"UPDATE approvals SET {changes} WHERE ticket = :ticket"  # noqa: S608 - our names
+        connection.execute(sql, {**standing, "ticket": before.ticket})
+
+
+def read_ticket(connection: sqlite3.Connection, ticket: str) -> Approval | None:
+    """The approval of a name."""
+    row = connection.execute("SELECT * FROM approvals WHERE ticket = ?", (ticket,)).fetchone()
+    return read_approval(connection, row) if row else None
 
 
 def read_latest(connection: sqlite3.Connection, binding_digest: bytes) -> Approval | None:
@@ -159,48 +180,13 @@ def read_latest(connection: sqlite3.Connection, binding_digest: bytes) -> Approv
 
 
 def read_approval(connection: sqlite3.Connection, row: sqlite3.Row) -> Approval:
-    """The approval in a row, with its quorums and votes."""
-    quorums = connection.execute(
-        "SELECT * FROM quorums WHERE ticket = ? ORDER BY position", (row["ticket"],)
-    )
-    votes = connection.execute(
-        "SELECT * FROM votes WHERE ticket = ? ORDER BY position", (row["ticket"],)
-    )
+    """The approval in a row, with its quorums, its votes and its emergency."""
+
+    def part(sql: str) -> list[sqlite3.Row]:
+        return connection.execute(sql, (row["ticket"],)).fetchall()
+
+    quorums = part("SELECT * FROM quorums WHERE ticket = ? ORDER BY place")
+    votes = part("SELECT * FROM votes WHERE ticket = ? ORDER BY place")
+    emergency = next(iter(part("SELECT * FROM emergencies WHERE ticket = ?")), None)
     with decoding("a ticket"):
-        return Approval(
-            ticket=row["ticket"],
-            binding_digest=row["binding_digest"],
-            connection=row["connection"],
-            sql=row["sql"],
-            binds=row["binds"],
-            requester=row["requester"],
-            quorums=tuple(map(read_quorum, quorums)),
-            verb=row["verb"],
-            tables=tuple(json.loads(row["tables"])),
-            requested_at=datetime.fromisoformat(row["requested_at"]),
-            expires_at=datetime.fromisoformat(row["expires_at"]),
-            votes=tuple(map(read_vote, votes)),
-            state=ApprovalState(row["state"]),
-        )
-
-
-def read_quorum(row: sqlite3.Row) -> ApprovalQuorum:
-    """The quorum in a row."""
-    return ApprovalQuorum(
-        rule=row["rule"],
-        names=frozenset(json.loads(row["names"])),
-        groups=frozenset(json.loads(row["groups"])),
-        roles=frozenset(json.loads(row["roles"])),
-        votes_min=row["votes_min"],
-    )
-
-
-def read_vote(row: sqlite3.Row) -> Vote:
-    """The vote in a row."""
-    return Vote(
-        voter=row["voter"],
-        is_approval=bool(row["is_approval"]),
-        reason=row["reason"],
-        at=datetime.fromisoformat(row["at"]),
-        rules=tuple(json.loads(row["rules"])),
-    )
+        return rows.read_ticket(row, quorums=quorums, votes=votes, emergency=emergency)

@@ -1,8 +1,4 @@
-"""The SQLite files in which nbgov keeps state of its own: schemas and transactions.
-
-Rules sit in the schema as well as in :mod:`nbgov.core.approval`, so that a slip in the code, or a
-statement typed by hand, cannot make a quorum of zero or let a requester vote.
-"""
+"""The SQLite files in which nbgov keeps state of its own: schemas and transactions."""
 
 from __future__ import annotations
 
@@ -12,71 +8,22 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nbgov.backends.sqlite.approval_schema import APPROVAL_SCHEMA
 from nbgov.errors import BackendFailed
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_WAIT_S = 10.0
 RETRY_S = 0.01
+MAKING = threading.Lock()
 # The low byte of an extended result code is the code itself.
 PRIMARY_CODE = 0xFF
-SCHEMA = """
-CREATE TABLE approvals (
-    number INTEGER PRIMARY KEY,
-    ticket TEXT NOT NULL UNIQUE,
-    binding_digest BLOB NOT NULL CHECK (length(binding_digest) = 32),
-    connection TEXT NOT NULL,
-    sql TEXT NOT NULL,
-    binds TEXT NOT NULL,
-    requester TEXT NOT NULL,
-    verb TEXT NOT NULL,
-    tables TEXT NOT NULL CHECK (json_valid(tables)),
-    requested_at TEXT NOT NULL,
-    expires_at TEXT NOT NULL CHECK (expires_at > requested_at),
-    state TEXT NOT NULL CHECK (
-        state IN ('requested', 'approved', 'refused', 'consumed', 'cancelled', 'expired')
-    ),
-    revision INTEGER NOT NULL CHECK (revision >= 0)
-) STRICT;
-CREATE UNIQUE INDEX approvals_live ON approvals (binding_digest)
-    WHERE state IN ('requested', 'approved');
-CREATE INDEX approvals_by_binding ON approvals (binding_digest);
-
-CREATE TABLE quorums (
-    ticket TEXT NOT NULL REFERENCES approvals (ticket),
-    rule TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    names TEXT NOT NULL CHECK (json_valid(names)),
-    groups TEXT NOT NULL CHECK (json_valid(groups)),
-    roles TEXT NOT NULL CHECK (json_valid(roles)),
-    votes_min INTEGER NOT NULL CHECK (votes_min >= 1),
-    PRIMARY KEY (ticket, rule)
-) STRICT;
-
-CREATE TABLE votes (
-    ticket TEXT NOT NULL REFERENCES approvals (ticket),
-    voter TEXT NOT NULL COLLATE NOCASE,
-    position INTEGER NOT NULL,
-    is_approval INTEGER NOT NULL CHECK (is_approval IN (0, 1)),
-    reason TEXT NOT NULL,
-    at TEXT NOT NULL,
-    rules TEXT NOT NULL CHECK (json_valid(rules)),
-    PRIMARY KEY (ticket, voter),
-    UNIQUE (ticket, position)
-) STRICT;
-
-CREATE TRIGGER votes_four_eyes BEFORE INSERT ON votes
-WHEN lower(NEW.voter) = (SELECT lower(requester) FROM approvals WHERE ticket = NEW.ticket)
-BEGIN SELECT RAISE(ABORT, 'a requester cannot vote'); END;
-
-CREATE TRIGGER approvals_single_use BEFORE UPDATE ON approvals
-WHEN OLD.state IN ('consumed', 'cancelled', 'expired')
-    OR (OLD.state = 'refused' AND NEW.state <> 'cancelled')
-BEGIN SELECT RAISE(ABORT, 'the ticket has ended'); END;
-
+SCHEMA = (
+    APPROVAL_SCHEMA
+    + """
 CREATE TABLE versions (
     number INTEGER PRIMARY KEY,
     version_id TEXT NOT NULL UNIQUE,
@@ -126,7 +73,20 @@ CREATE TRIGGER catalog_versions_stay BEFORE UPDATE ON catalog_versions
 BEGIN SELECT RAISE(ABORT, 'a catalog version is kept as it was'); END;
 CREATE TRIGGER catalog_versions_are_kept BEFORE DELETE ON catalog_versions
 BEGIN SELECT RAISE(ABORT, 'a catalog version is kept'); END;
+
+CREATE TABLE undo_images (
+    number INTEGER PRIMARY KEY,
+    request TEXT NOT NULL UNIQUE,
+    kept_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL CHECK (expires_at > kept_at),
+    facts TEXT NOT NULL CHECK (json_valid(facts)),
+    sealed TEXT NOT NULL
+) STRICT;
+CREATE INDEX undo_images_by_expiry ON undo_images (expires_at);
+CREATE TRIGGER undo_images_stay BEFORE UPDATE ON undo_images
+BEGIN SELECT RAISE(ABORT, 'an image of a write is kept as it was'); END;
 """
+)
 
 
 class Database:
@@ -145,7 +105,7 @@ class Database:
         self.path = path
         self.schema = schema
         self.version = version
-        self.lock = threading.RLock()
+        self.lock, self.owner = threading.RLock(), os.getpid()
         self.connection: sqlite3.Connection | None = None
         self.pid = 0
         self.file = (0, 0)
@@ -170,6 +130,9 @@ class Database:
             BackendFailed: SQLite failed, or the file is not the one it was (code
                 ``state-unavailable``).
         """
+        if self.owner != os.getpid():
+            # A lock that another thread held during a fork would never be free again.
+            self.lock, self.owner = threading.RLock(), os.getpid()
         try:
             with self.lock:
                 connection = self.open()
@@ -194,9 +157,7 @@ class Database:
         """The connection of this process."""
         # A connection does not survive a fork; the parent's is left alone.
         if self.connection is None or self.pid != os.getpid():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives the files it puts beside this one the same mode.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_file(self.path)
             self.file = file_identity(self.path)
             self.connection = connect(self.path, schema=self.schema, version=self.version)
             self.pid = os.getpid()
@@ -204,6 +165,20 @@ class Database:
         if file_identity(self.path) != self.file:
             raise unavailable(f"{self.path.name} was replaced")
         return self.connection
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless it is there."""
+    # Security: closing any descriptor of a file drops every POSIX lock that this process has on it.
+    # Another process would then take itself for the last one and remove the log of writes, and a
+    # ticket that is used here would go on being approved there. So only a new file is opened, and
+    # nobody else in this process goes on to it before it is closed.
+    with MAKING:
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite gives the files it puts beside this one the same mode.
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def file_identity(path: Path) -> tuple[int, int]:
