@@ -7,6 +7,7 @@ import hmac
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.fetch import rows_to_arrow
@@ -61,9 +62,10 @@ def execute(session: Session, connection: str) -> object:
     pipeline = session.pipeline
     case = pipeline.case(session.request(SQL, connection, {}), id="benchmark")
     pipeline.understand(case)
+    pipeline.consents.seek(case, partial(pipeline.measure, case))
     clearance = pipeline.clear(case)
-    pipeline.approve(case)
     pipeline.recorder.attempt(case)
+    pipeline.consents.consume(case)
     batches = list(session.engine(connection).execute(clearance))
     pipeline.recorder.outcome(case, "ok", summary=None)
     return batches

@@ -58,7 +58,7 @@ def test_a_ticket_that_cannot_be_opened_is_no_ticket(scene: Scene, moment: str) 
         scene.run(WRITE, binds={"id": 1})
     ticket = ticket_of(scene)
     assert [approval.ticket for approval in scene.voting.pending()] == [ticket]
-    assert not scene.engine.executions
+    assert all(one.is_dry_run for one in scene.engine.executions)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -68,13 +68,18 @@ def test_an_approval_that_cannot_be_used_up_clears_nothing(scene: Scene, moment:
     break_once(scene, "approvals", "swap", moment)
     with pytest.raises(BackendFailed):
         scene.run(WRITE, binds={"id": 1})
-    assert not scene.engine.executions
+    assert runs(scene) == 0
     if moment == "before":
         scene.run(WRITE, binds={"id": 1})
-        assert len(scene.engine.executions) == 1
+        assert runs(scene) == 1
     else:
         ticket_of(scene)
-        assert not scene.engine.executions
+        assert runs(scene) == 0
+
+
+def runs(scene: Scene) -> int:
+    """How many statements ran that were not only tried."""
+    return sum(not one.is_dry_run for one in scene.engine.executions)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -14,7 +14,7 @@ from nbgov.backends.memory.keeping import MemorySealer
 from nbgov.config import database_accounts
 from nbgov.config import parse as parse_config
 from nbgov.core.audit import decode, verify
-from nbgov.core.case import code_of
+from nbgov.core.case import DRY_RUN, code_of
 from nbgov.errors import ApprovalNeeded, BackendFailed, IntegrityFailed, NbgovError
 from nbgov.model import EngineOpinion, RecordKind
 from tests.scene import READ, WRITE, Scene, make_scene
@@ -78,6 +78,9 @@ def test_no_row_without_a_record(sql: str, faults: list[tuple[str, str, int]], e
     assert all(entries >= 1 for entries in seen)
     if seen:
         assert records[0].kind.value == "attempt"
+    dry_runs = [record for record in records if record.plan == DRY_RUN]
+    attempts = [record for record in dry_runs if record.kind is RecordKind.ATTEMPT]
+    assert len(attempts) == sum(one.is_dry_run for one in scene.engine.executions) or faults
     if is_complete:
         assert records[-1].kind.value == "outcome"
         assert (records[-1].rows_read or 0) >= rows
@@ -93,8 +96,13 @@ def test_no_execution_without_a_clearance(sql: str, faults: list[tuple[str, str,
     with contextlib.suppress(NbgovError):
         consume(scene, sql, "read")
     for clearance in scene.engine.executions:
-        assert clearance.is_read
+        assert clearance.is_read or clearance.is_dry_run
         assert '"main"."people"' in clearance.sql
+    assert all(
+        stream.state == "rolled back"
+        for stream, clearance in zip(scene.engine.streams, scene.engine.executions, strict=False)
+        if clearance.is_dry_run
+    )
 
 
 @given(sql=SQL)
@@ -182,7 +190,7 @@ def test_an_attempt_whose_outcome_is_lost_stays_open() -> None:
     scene.audit.close()
     report = verify(scene.audit.entries())
     assert report.is_intact
-    assert len(scene.engine.executions) == 1
+    assert [one.is_dry_run for one in scene.engine.executions] == [True, False]
 
 
 def test_no_record_holds_a_value() -> None:

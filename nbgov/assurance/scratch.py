@@ -174,9 +174,13 @@ class Steady:
             self.known = None
         return self.engine.execute(clearance)
 
-    def cancel(self) -> None:
+    def estimate(self, clearance: Clearance) -> int | None:
+        """How many rows the product expects the statement to touch."""
+        return self.engine.estimate(clearance)
+
+    def cancel(self, request: str = "") -> None:
         """Ask the product to stop."""
-        self.engine.cancel()
+        self.engine.cancel(request)
 
     def close(self) -> None:
         """Give back connections."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
 
-from nbgov.core.approval import describe_binds, exact
+from nbgov.core.approval import describe_binds, exact, write_binds
 from nbgov.core.policy import NO_CONTEXT, Context, Policy
 from nbgov.core.statement import redact
 from nbgov.errors import ApprovalNeeded, BackendFailed, Denied, NbgovError, RequestInvalid
 from nbgov.model import (
     Approval,
     ApprovalQuorum,
+    BeforeImage,
     ByteLimit,
     Catalog,
     ColumnMask,
@@ -43,13 +44,16 @@ Mac = Callable[[bytes], bytes]
 # What is sealed stays far below the size of an entry, however long statement and values are.
 SEALED_BYTES_MAX = 16_384
 ORIGIN_CHARS_MAX = 500
+# What the records of a statement say that was run for its voters, and rolled back.
+DRY_RUN = "dry-run"
 
 
 @dataclass
 class Case:
     """One request on its way. A field is ``None`` until its stage is over.
 
-    ``dialect`` and ``whole`` are the engine's dialect and all that the connection holds.
+    ``dialect`` and ``whole`` are the engine's dialect and all that the connection holds. ``before``
+    is what is kept of a write so that it can be undone, and ``undo`` why nothing is, for people.
     """
 
     request: Request
@@ -64,6 +68,8 @@ class Case:
     values: dict[str, Any] = field(default_factory=dict)
     decision: Decision | None = None
     approval: Approval | None = None
+    before: BeforeImage | None = None
+    undo: str = ""
     receipt: Receipt | None = None
     is_closed: bool = False
 
@@ -71,7 +77,7 @@ class Case:
         """Keyed digests (hex) of the exact statement and of the typed bound values."""
         return (
             mac(exact(self.request.sql)).hex(),
-            mac(describe_binds(self.values).encode()).hex(),
+            mac(describe_binds(write_binds(self.values)).encode()).hex(),
         )
 
     def literals(self) -> bytes:
@@ -79,7 +85,12 @@ class Case:
 
         Where that is longer than :data:`SEALED_BYTES_MAX`, its length and digest stand for it.
         """
-        values = {name: [type(value).__name__, repr(value)] for name, value in self.values.items()}
+        # Security: a veiled value is kept for a time only, and the log would keep it for longer.
+        values = (
+            {name: ["veiled", ""] for name in self.values}
+            if self.request.veiled
+            else {name: [type(value).__name__, repr(value)] for name, value in self.values.items()}
+        )
         facts: Mapping[str, Any] = {"statement": self.request.sql, "binds": values}
         data = canonical(facts)
         if len(data) > SEALED_BYTES_MAX:
@@ -145,6 +156,7 @@ def closing(case: Case, *, at: datetime, session: str, **more: Any) -> Record:
         principal=case.principal.name,
         connection=case.request.connection,
         verb=case.statement.verb,
+        plan=DRY_RUN if case.statement.plan == DRY_RUN else None,
         **more,
     )
 
@@ -274,13 +286,16 @@ def check_request(request: Request) -> None:
         "rows_max": limit is None or (type(limit) is int and limit >= 0),
         "dataset": isinstance(request.dataset, str),
         "origin": isinstance(request.origin, Mapping),
+        "request": isinstance(request.id, str),
+        "ticket": isinstance(request.ticket, str),
     }
     for name, is_right in parts.items():
         if not is_right:
+            held = getattr(request, "id" if name == "request" else name)
             raise RequestInvalid(
                 f"The argument {name} is none that a request takes.",
                 code="usage",
-                why=f"its type is {type(getattr(request, name)).__name__}, or its value is wrong",
+                why=f"its type is {type(held).__name__}, or its value is wrong",
                 next_step="look at help(nbgov.Session.sql)",
             )
 
@@ -325,11 +340,11 @@ def require_permit(case: Case) -> None:
 
 
 def refusal(approval: Approval) -> Denied:
-    """The error of a ticket that a voter refused."""
+    """The error of a ticket that a voter denied."""
     vote = next(vote for vote in approval.votes if not vote.is_approval)
     return Denied(
-        f"Denied: {vote.voter} refused ticket {approval.ticket}.",
-        code="approval-refused",
+        f"Denied: {vote.voter} denied ticket {approval.ticket}.",
+        code="approval-denied",
         why=" ".join(vote.reason.split()) or "no reason was given",
         next_step="change the statement, or run it again to ask anew",
     )
@@ -346,13 +361,15 @@ def token_written() -> Denied:
 
 
 def waiting(case: Case, approval: Approval) -> ApprovalNeeded:
-    """The error of a statement that waits for votes."""
+    """The error of a statement that waits for votes: the same on every run."""
     assert case.statement is not None
-    rules = ", ".join(quorum.rule for quorum in approval.quorums)
+    where = f" on {', '.join(approval.tables)}" if approval.tables else ""
+    rules = sorted({quorum.rule for quorum in approval.quorums})
+    ask = f"the rule {rules[0]} asks" if len(rules) == 1 else f"the rules {', '.join(rules)} ask"
     return ApprovalNeeded(
-        f"{case.statement.verb} on {', '.join(approval.tables)} waits for approval.",
+        f"{case.statement.verb}{where} waits for approval.",
         ticket=approval.ticket,
-        why=f"the rule {rules} asks for consent; the ticket is {approval.ticket}",
+        why=f"{ask} for consent; the ticket is {approval.ticket}",
         next_step="when it is approved, run the same statement again",
     )
 

@@ -65,7 +65,10 @@ class OfflineEngine:
             next_step="name a connection with --connection",
         )
 
-    def cancel(self) -> None:
+    def estimate(self, clearance: Clearance) -> None:
+        """Nothing is known of rows."""
+
+    def cancel(self, request: str = "") -> None:
         """Nothing runs."""
 
     def close(self) -> None:

@@ -44,12 +44,16 @@ class Rows:
     """What a statement answers: schema, batches, and for a write how many rows it changed.
 
     ``sources`` are the states in which a read sees its base tables, as far as the product tells.
+    ``before`` are the rows that a write has changed, as they were before, and ``after`` those that
+    an UPDATE has changed, as they are then, in the same order.
     """
 
     schema: pa.Schema
     batches: Iterable[pa.RecordBatch]
     rows_affected: int | None = None
     sources: tuple[SourceVersion, ...] = ()
+    before: pa.Table | None = None
+    after: pa.Table | None = None
 
 
 class Transaction(Protocol):
@@ -169,18 +173,25 @@ class Transfer:
         schema: Schema of every batch.
         rows_affected: Rows that a write changed, or ``None``.
         sources: The states in which a read sees its base tables, as far as the product tells.
+        before: The rows that a write has changed, as they were before.
+        after: The same rows after an UPDATE.
+        request: Id of the request that it answers.
         is_truncated: Whether the row limit left at least one row out; known at the end.
     """
 
     schema: pa.Schema
     rows_affected: int | None
     sources: tuple[SourceVersion, ...]
+    before: pa.Table | None
+    after: pa.Table | None
 
     def __init__(self, transaction: Transaction, clearance: Clearance) -> None:
         self.is_truncated = False
         self._is_cancelled = False
         self._is_busy = False
+        self.request = clearance.request
         self._is_read = clearance.is_read
+        self._is_dry_run = clearance.is_dry_run
         self._rows_left = clearance.rows_max
         self._bytes_max = self._bytes_left = clearance.bytes_max
         self._batches: Iterator[pa.RecordBatch] = iter(())
@@ -205,6 +216,7 @@ class Transfer:
         self.schema = rows.schema
         self.rows_affected = rows.rows_affected
         self.sources = rows.sources
+        self.before, self.after = rows.before, rows.after
         self._batches = iter(rows.batches)
         if not self._is_read and clearance.written_max is not None:
             self._ask(partial(check_written, rows.rows_affected, clearance.written_max))
@@ -272,7 +284,8 @@ class Transfer:
 
     def _settle(self) -> None:
         """End the transaction after the last row."""
-        if self._is_read and self.is_truncated:
+        # Security: whoever reads a dry run to its end commits nothing all the same.
+        if self._is_dry_run or (self._is_read and self.is_truncated):
             self._abandon()
         else:
             self._ask(self._transaction.commit)
@@ -348,10 +361,11 @@ class Transfers:
         held = [reference() for reference in tuple(self._known)]
         return [transfer for transfer in held if transfer is not None and not transfer.is_over]
 
-    def cancel(self) -> None:
-        """Cancel every open transfer. For any thread."""
+    def cancel(self, request: str = "") -> None:
+        """Cancel the open transfers of one request, or all. For any thread."""
         for transfer in self.open():
-            transfer.cancel()
+            if request in {"", transfer.request}:
+                transfer.cancel()
 
     def close(self) -> None:
         """Close every open transfer."""

@@ -39,6 +39,11 @@ class Request:
         rows_max: Rows to deliver at most, or ``None``.
         dataset: The name the result is kept under in the dataset store, or empty.
         origin: Claims about where the request comes from, such as ``{"surface": "magic"}``.
+        id: Name of the request, by which it can be cancelled; made up where it is empty.
+        ticket: The only ticket that it may use, or empty; where it clears nothing, none is opened.
+        undoes: Request id of an earlier statement that this one undoes, or empty. It needs the
+            consent that the earlier one needed, whatever else the policy says.
+        veiled: Whether bound values are a secret to voters and stores: a digest stands for them.
     """
 
     connection: str
@@ -48,3 +53,7 @@ class Request:
     rows_max: int | None = None
     dataset: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    ticket: str = ""
+    undoes: str = ""
+    veiled: bool = False

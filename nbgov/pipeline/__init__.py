@@ -13,9 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nbgov.core import approval as approvals
 from nbgov.core import case as cases
-from nbgov.core import guard
+from nbgov.core import guard, undo
 from nbgov.core.case import Case
 from nbgov.core.deferred import DeferredProfiles
 from nbgov.core.memo import Memo
@@ -31,13 +30,14 @@ from nbgov.errors import Denied, RequestInvalid
 from nbgov.model import (
     Approval,
     ApprovalQuorum,
-    ApprovalState,
+    BeforeImage,
     ByteLimit,
     Catalog,
     Clearance,
     Decision,
     Effect,
     EngineOpinion,
+    Evidence,
     Request,
     Result,
     RowFilter,
@@ -45,8 +45,11 @@ from nbgov.model import (
     Verdict,
     WriteLimit,
 )
+from nbgov.pipeline.consent import Consents
 from nbgov.pipeline.handover import Handover
 from nbgov.pipeline.recorder import Recorder
+from nbgov.pipeline.rehearsal import Rehearsal
+from nbgov.pipeline.running import Running
 from nbgov.pipeline.sightings import Sightings
 
 if TYPE_CHECKING:
@@ -67,10 +70,13 @@ class Pipeline:
         self.world = world
         self.session = session
         self.memo = Memo()
+        self.running = Running()
         self.profiles = DeferredProfiles()
         self.recorder = Recorder(world, session=session)
+        self.rehearsal = Rehearsal(world, self.recorder)
         self.handover = Handover(world, self.recorder, self.profiles)
         self.sightings = Sightings(world, session=session)
+        self.consents = Consents(world, self.memo, session=session)
         self._policy: tuple[str, Policy] | None = None
 
     # ------------------------------------------------------------ what a surface calls
@@ -84,18 +90,34 @@ class Pipeline:
         Raises:
             NbgovError: With the number of its audit record, for every way in which a request fails.
         """
-        case = self.case(request, id=uuid.uuid4().hex)
+        with self.running.named(request):
+            return self.carry_out(self.case(request, id=uuid.uuid4().hex))
+
+    def carry_out(self, case: Case) -> Result:
+        """Take a request through the stages."""
+        request = case.request
         try:
             self.understand(case)
-            self.approve(case)
+            cases.require_permit(case)
+            self.consents.seek(case, partial(self.measure, case))
             clearance = self.clear(case)
+            self.running.check(request)
             self.recorder.attempt(case)
-            self.consume(case)
+            self.consents.consume(case)
             stream = self.world.engine(request.connection).execute(clearance)
+            try:
+                self.running.check(request)
+            except BaseException:
+                stream.close()
+                raise
             return self.handover.open(case, stream)
         except BaseException as error:
             self.recorder.failure(case, error)
             raise
+
+    def cancel(self, request: str) -> None:
+        """Let a request that has not got its rows yet go no further. For any thread."""
+        self.running.stop(request)
 
     def check(self, request: Request) -> Verdict:
         """Decide a request and say what would run, without running or recording anything."""
@@ -212,45 +234,9 @@ class Pipeline:
             raise not_understood("the engine can read it, but nbgov's parser cannot") from None
         return agree(statement, engine.inspect(neutralise(statement.sql, statement.binds)), catalog)
 
-    def approve(self, case: Case) -> None:
-        """Stage 5: find the consent that the decision asks for, or open a ticket. Nothing waits."""
-        decision, statement, principal = case.decision, case.statement, case.principal
-        assert decision is not None
-        assert statement is not None
-        assert principal is not None
-        cases.require_permit(case)
-        if not any(isinstance(o, ApprovalQuorum) for o in decision.obligations):
-            return
-        request, now = case.request, self.world.clock.now()
-        digest = approvals.binding(
-            request.sql,
-            case.values,
-            connection=request.connection,
-            principal_name=principal.name,
-            policy_digest=decision.policy_digest,
-        )
-        found = self.world.approvals.find(digest)
-        latest = approvals.expire(found, now) if found else None
-        if found and latest and latest.state is ApprovalState.REFUSED:
-            # The requester is told once; the same statement may then be asked for anew.
-            told = replace(found, state=ApprovalState.CANCELLED)
-            self.world.approvals.swap(found, told)
-            raise cases.refusal(latest)
-        if latest is None or latest.state not in approvals.LIVE:
-            latest = self.world.approvals.open(
-                approvals.open_ticket(
-                    statement,
-                    decision,
-                    ticket=next_ticket(digest, found),
-                    binds=case.values,
-                    connection=request.connection,
-                    principal=principal,
-                    now=now,
-                )
-            )
-        case.approval = latest
-        if latest.state is not ApprovalState.APPROVED:
-            raise cases.waiting(case, latest)
+    def measure(self, case: Case, draft: Approval) -> Evidence:
+        """What the voters are told: made once the statement is known to be one that can run."""
+        return self.rehearsal.measure(case, self.clear(case), draft)
 
     def clear(self, case: Case) -> Clearance:
         """Stage 6: make the text that runs, hold it against the engine's own view, and clear it."""
@@ -268,6 +254,7 @@ class Pipeline:
             )
         rewritten = self.rewrite(case, statement)
         masked = frozenset(mask.column for mask in decision.masks)
+        self.plan_undo(case, rewritten)
         return Clearance(
             sql=rewritten.sql,
             binds=rewritten.binds,
@@ -282,7 +269,36 @@ class Pipeline:
             masked_types=rewritten.masked_types,
             is_sensitive=bool(masked) or any(isinstance(o, RowFilter) for o in obligations),
             tables=tables_seen(statement, catalog) if statement.is_read else frozenset(),
+            request=case.request.id or case.id,
+            before=case.before,
         )
+
+    def plan_undo(self, case: Case, rewritten: Rewritten) -> None:
+        """Settle what is kept of a write that people consent to, so that it can be undone."""
+        statement, decision, whole = case.statement, case.decision, case.whole
+        assert statement is not None
+        assert decision is not None
+        assert whole is not None
+        is_asked = any(isinstance(o, ApprovalQuorum) for o in decision.obligations)
+        if statement.is_read or not (is_asked or case.request.undoes):
+            return
+        if case.approval is not None and case.approval.evidence.undo:
+            case.undo = case.approval.evidence.undo
+            return
+        if self.world.undo is None:
+            case.undo = "nothing is kept of writes here"
+            return
+        found = undo.plan(
+            statement,
+            rewritten.sql,
+            rewritten.markers,
+            catalog=whole,
+            rows_max=self.world.undo_rows_max,
+        )
+        if isinstance(found, BeforeImage):
+            case.before = found
+        else:
+            case.undo = found
 
     def rewrite(self, case: Case, statement: Statement) -> Rewritten:
         """The text that runs, verified; remembered where no bound value can change it."""
@@ -305,24 +321,6 @@ class Pipeline:
         if statement.binds:
             return make()
         return self.memo.recall((connection, "rewrite", case.request.sql), decision, make)
-
-    def consume(self, case: Case) -> None:
-        """Use an approval up, right before the one execution that it is for."""
-        if case.approval is None:
-            return
-        now = self.world.clock.now()
-        after = approvals.consume(case.approval, now)
-        if not self.world.approvals.swap(case.approval, after):
-            raise approvals.conflict(case.approval, now)
-
-
-def next_ticket(digest: bytes, latest: Approval | None) -> str:
-    """The name of the next ticket for a binding: its digest's head, numbered from the second on."""
-    stem = digest.hex()[:8]
-    if latest is None:
-        return stem
-    _, _, number = latest.ticket.partition("-")
-    return f"{stem}-{int(number or 1) + 1}"
 
 
 def least(limits: Iterable[int | None]) -> int | None:

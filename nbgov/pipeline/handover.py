@@ -21,6 +21,7 @@ from nbgov.core.result_columns import (
 )
 from nbgov.model import DatasetVersion, Delivery, Result, SourceVersion, Summary
 from nbgov.pipeline.kept_rows import KeptRows
+from nbgov.pipeline.undoing import prepare_undo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,6 +100,7 @@ class Handover:
                 kept.begin(stream.schema)
             detect, keys = self.world.detector.detect, self.world.keys
             yield None
+            prepare_undo(self.world, case, stream)
             for batch in stream:
                 masked, found = masking.mask(batch, plan, detect, keys)
                 summary.count(found)

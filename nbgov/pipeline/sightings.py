@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nbgov.core.audit import decode
 from nbgov.core.audit.entry import canonical
 from nbgov.core.audit.note import Note
+from nbgov.core.case import DRY_RUN
 from nbgov.core.catalog_changes import changes, digest, document, told_by
 from nbgov.core.datasets import key_of
 from nbgov.model import Author, CatalogVersion, Effect, Record, RecordKind
@@ -162,7 +163,8 @@ def authors(
             continue
         entry = decode(line)
         record, attempt = entry.record, entry.record.attempt
-        if record.connection != connection:
+        # A dry run was rolled back, whatever it was.
+        if record.connection != connection or record.plan == DRY_RUN:
             continue
         if record.kind is RecordKind.ATTEMPT and STIRRING & {*(record.effects or ())}:
             begun[entry.index] = author_of(entry)

@@ -18,12 +18,16 @@ class Stream(Protocol):
     end rolls back. ``rows_affected`` is known for a write once the stream exists; ``is_truncated``
     holds once the end is reached, if the clearance's ``rows_max`` cut rows off. ``sources`` are the
     states in which the transaction sees the base tables of a read, as far as the product tells.
+    ``before`` are the rows that the clearance's ``before`` has read, before the write ran, and
+    ``after`` those that an UPDATE has changed, as they are then, in the same order.
     """
 
     schema: pa.Schema
     rows_affected: int | None
     is_truncated: bool
     sources: tuple[SourceVersion, ...]
+    before: pa.Table | None
+    after: pa.Table | None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Batches of at most 65,536 rows."""
@@ -63,8 +67,15 @@ class Engine(Protocol):
         """
         ...
 
-    def cancel(self) -> None:
-        """Ask the product to stop whatever runs. Callable from another thread."""
+    def estimate(self, clearance: Clearance) -> int | None:
+        """How many rows the product expects the statement to touch, without running it.
+
+        ``None`` where the product has no opinion; never raises what the product raises.
+        """
+        ...
+
+    def cancel(self, request: str = "") -> None:
+        """Ask the product to stop one request, or whatever runs. Callable from another thread."""
         ...
 
     def close(self) -> None:

@@ -181,6 +181,8 @@ def duckdb_file(tmp_path_factory):
 def postgres_template(postgres_url):
     """The url of a PostgreSQL server with a seeded database to be copied, named ``seed``."""
     with dbapi.connect(postgres_url, autocommit=True) as server:
+        # Another module that uses this fixture has made it before.
+        server.execute("DROP DATABASE IF EXISTS seed").close()
         server.execute("CREATE DATABASE seed").close()
         with dbapi.connect(at_database(postgres_url, "seed"), autocommit=True) as connection:
             for sql in seed("postgresql"):

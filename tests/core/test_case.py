@@ -79,7 +79,7 @@ def approval(*votes: Vote) -> Approval:
     """A ticket with votes."""
     return Approval(
         "t1", b"", "wh", "UPDATE people ...", "", "ada", (QUORUM,), "UPDATE", ("main.people",),
-        NOW, NOW, votes, ApprovalState.REFUSED,
+        NOW, NOW, votes=votes, state=ApprovalState.DENIED,
     )  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def test_a_deny_without_tables_names_none() -> None:
     "parts",
     [
         {"sql": 5}, {"connection": None}, {"binds": [1]}, {"binds": {1: 2}}, {"rows_max": -1},
-        {"rows_max": True}, {"rows_max": "7"}, {"dataset": None}, {"origin": "magic"},
+        {"rows_max": True}, {"rows_max": "7"}, {"dataset": None}, {"origin": "magic"}, {"ticket": 5},
     ],
 )  # fmt: skip
 def test_a_request_has_the_shape_that_its_type_says(parts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,29 @@ def test_values_arrive_as_plain_python() -> None:
         "e": ("x", "y"), "f": None, "g": (1,),
     }  # fmt: skip
     assert type(values["a"]) is int
+
+
+class Turning(datetime.tzinfo):
+    """A time zone that answers anew each time."""
+
+    asked = 0
+
+    def utcoffset(self, at: datetime.datetime | None) -> datetime.timedelta:
+        """One hour more than the last time."""
+        self.asked += 1
+        return datetime.timedelta(hours=self.asked)
+
+
+def test_a_zone_of_the_callers_own_is_asked_once() -> None:
+    """What voters are told of a moment is what the database gets; known zones stay."""
+    moment = datetime.datetime(2020, 1, 2, tzinfo=Turning())
+    at = datetime.time(3, tzinfo=Turning())
+    berlin = datetime.datetime(2020, 1, 2, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
+    sql = "SELECT :a, :b, :c"
+    values = take_values(find_binds(sql, "duckdb"), {"a": moment, "b": at, "c": [berlin]})
+    assert [values["a"].isoformat() for _ in range(2)] == ["2020-01-02T00:00:00+01:00"] * 2
+    assert [values["b"].isoformat() for _ in range(2)] == ["03:00:00+01:00"] * 2
+    assert values["c"][0].tzinfo is berlin.tzinfo
 
 
 def test_a_marker_without_a_value_is_an_error() -> None:

@@ -19,6 +19,7 @@ import duckdb
 from nbgov.backends.duckdb.catalog import DIALECT, make_database, read_catalog
 from nbgov.backends.duckdb.opinion import opinion
 from nbgov.backends.duckdb.transaction import DuckDBTransaction
+from nbgov.core.estimate import duckdb_rows, estimated
 from nbgov.core.file_versions import FileStatus, file_versions
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
@@ -122,9 +123,19 @@ class DuckDBEngine:
         """
         return self._transfers.start(DuckDBTransaction(self, is_read=clearance.is_read), clearance)
 
-    def cancel(self) -> None:
-        """Cancel every statement that runs. For any thread."""
-        self._transfers.cancel()
+    def estimate(self, clearance: Clearance) -> int | None:
+        """How many rows DuckDB expects the statement to touch. Nothing of it runs."""
+        return estimated(clearance, "EXPLAIN (FORMAT json) ", self.execute, duckdb_rows)
+
+    def cancel(self, request: str = "") -> None:
+        """Cancel one request, or every statement that runs. For any thread."""
+        self._transfers.cancel(request)
+
+    def rest(self) -> None:
+        """Let writers of other sessions have the file, unless a statement of this one runs."""
+        with self._lock:
+            if not self._lent and self.path != MEMORY:
+                self._leave()
 
     def close(self) -> None:
         """Close every stream and give the file back. The next statement opens it again."""

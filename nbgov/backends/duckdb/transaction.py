@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
@@ -21,6 +21,7 @@ import pyarrow as pa
 from nbgov.core.binds import bind_values, number_markers
 from nbgov.core.pseudonym import pads
 from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed
+from nbgov.core.undo_images import keeping
 from nbgov.errors import RequestInvalid
 from nbgov.model import BindMarker, Clearance
 
@@ -94,12 +95,7 @@ class DuckDBTransaction:
         # Security: DuckDB calls a writable CTE a SELECT; the read-only transaction stops it.
         cursor.execute(f"BEGIN TRANSACTION {'READ ONLY' if self._is_read_loan else ''}")
         if not self._is_read:
-            table = self._wait(lambda: run(cursor, sql, values).to_arrow_table())
-            words = keywords(sql)
-            is_counted = "with" not in words or (
-                kind != duckdb.StatementType.SELECT and sum(map(words.count, CHANGES)) == 1
-            )
-            return changed_rows(table, is_returning="returning" in words, is_counted=is_counted)
+            return keeping(clearance, self._ask, lambda: self._write(kind, sql, values))
         sources = self._engine.sources(clearance.tables) if clearance.tables else ()
         first = self._wait(lambda: self._start(cursor, sql, values))
         reader = self._reader
@@ -152,6 +148,27 @@ class DuckDBTransaction:
             why = f"It is to run as a read, and DuckDB calls it {statements[0].type.name}."
             raise failure(self.connection, "database-error", why=why)
         return statements[0].type
+
+    def _write(self, kind: duckdb.StatementType, sql: str, values: list[Any]) -> Rows:
+        """Run a write to its end."""
+        cursor = self._cursor
+        assert cursor is not None
+        table = self._wait(lambda: run(cursor, sql, values).to_arrow_table())
+        words = keywords(sql)
+        is_counted = "with" not in words or (
+            kind != duckdb.StatementType.SELECT and sum(map(words.count, CHANGES)) == 1
+        )
+        return changed_rows(table, is_returning="returning" in words, is_counted=is_counted)
+
+    def _ask(
+        self, sql: str, markers: Sequence[BindMarker], binds: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a query beside the write, in its transaction."""
+        cursor = self._cursor
+        assert cursor is not None
+        text, names = render_markers(sql, markers)
+        values = bind_values(binds, names)
+        return self._wait(lambda: run(cursor, text, values).fetchall())
 
     def _start(self, cursor: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> Taken:
         """Run a read and take its first batch."""

@@ -30,6 +30,7 @@ class MemoryEngine:
         sources: The states that the tables are in, by name; a test may assign to it.
 
     Attributes:
+        estimates: How many rows each exact text is expected to touch; a test may assign to it.
         executions: Every clearance that was executed, in order.
         streams: The stream of each.
     """
@@ -49,6 +50,7 @@ class MemoryEngine:
         self.opinion = opinion or EngineOpinion(statements=1)
         self.batch_rows_max = batch_rows_max
         self.sources = {source.table: source for source in sources}
+        self.estimates: dict[str, int] = {}
         self.faults = Faults()
         self.executions: list[Clearance] = []
         self.streams: list[MemoryStream] = []
@@ -84,10 +86,15 @@ class MemoryEngine:
             raise BackendFailed("No answer is prepared for this statement.", code="database-error")
         return self.answers[clearance.sql]
 
-    def cancel(self) -> None:
-        """Let the next batch of every stream fail."""
+    def estimate(self, clearance: Clearance) -> int | None:
+        """The prepared estimate of a text."""
+        return self.estimates.get(clearance.sql)
+
+    def cancel(self, request: str = "") -> None:
+        """Let the next batch of one request's streams fail, or of all."""
         for stream in self.streams:
-            stream.cancel()
+            if request in {"", stream.request}:
+                stream.cancel()
 
     def close(self) -> None:
         """Remember that it was closed."""
@@ -103,11 +110,14 @@ class MemoryStream:
 
     def __init__(self, engine: MemoryEngine, clearance: Clearance, answer: Answer) -> None:
         self.engine = engine
+        self.request = clearance.request
         self.rows_max = clearance.rows_max
         self.table = pa.table({}) if isinstance(answer, int) else answer
         self.schema: pa.Schema = self.table.schema
         self.rows_affected = answer if isinstance(answer, int) else None
         self.is_truncated = False
+        self.before: pa.Table | None = None
+        self.after: pa.Table | None = None
         tables = sorted(map(str, clearance.tables))
         self.sources = tuple(engine.sources[name] for name in tables if name in engine.sources)
         self.is_cancelled = False

@@ -18,6 +18,7 @@ from nbgov.backends.postgresql.opinion import opinion
 from nbgov.backends.postgresql.origins import Describer, check_origins
 from nbgov.backends.postgresql.sources import MARKS_SQL, REPEATABLE_SQL, source_versions
 from nbgov.backends.postgresql.transaction import BUFFERED, PostgreSQLTransaction
+from nbgov.core.estimate import estimated, postgresql_rows
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.pseudonym import pads
 from nbgov.core.transfer import Transfer, Transfers, failure
@@ -206,9 +207,13 @@ class PostgreSQLEngine:
         )
         return self._transfers.start(transaction, clearance)
 
-    def cancel(self) -> None:
-        """Cancel every statement that runs. For any thread."""
-        self._transfers.cancel()
+    def estimate(self, clearance: Clearance) -> int | None:
+        """How many rows the server expects the statement to touch. Nothing of it runs."""
+        return estimated(clearance, "EXPLAIN (FORMAT JSON) ", self.execute, postgresql_rows)
+
+    def cancel(self, request: str = "") -> None:
+        """Cancel one request, or every statement that runs. For any thread."""
+        self._transfers.cancel(request)
 
     def close(self) -> None:
         """Close every stream and connection. The next statement connects again."""

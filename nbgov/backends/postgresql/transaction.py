@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from nbgov.backends.postgresql.columns import delivered_schema, exact, exact_tex
 from nbgov.backends.postgresql.opinion import READ_ROOT, only_statement, parsed, scoped_nodes
 from nbgov.core.binds import bind_values, number_markers
 from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch, told_state
+from nbgov.core.undo_images import keeping
 from nbgov.model import BindMarker, Clearance
 
 if TYPE_CHECKING:
@@ -116,7 +118,8 @@ class PostgreSQLTransaction:
         described = self._ask(cursor.adbc_execute_schema, sql, values or None)
         if not self._is_read:
             is_counted = counts_changes(sql, kind)
-            return self._write(sql, values, described, is_counted=is_counted)
+            write = partial(self._write, sql, values, described, is_counted=is_counted)
+            return keeping(clearance, self._rows_beside, write)
         text, schema = exact_text(sql, described), delivered_schema(described)
         if values and kind == READ_ROOT:
             declare = f"DECLARE nbgov_rows NO SCROLL CURSOR FOR {text}"
@@ -191,6 +194,16 @@ class PostgreSQLTransaction:
         batches = [record_batch(batch.columns, schema, exact) for batch in self._streamed()]
         returned = sum(batch.num_rows for batch in batches)
         return Rows(schema, batches, returned if is_counted else None)
+
+    def _rows_beside(
+        self, sql: str, markers: Sequence[BindMarker], binds: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a query beside the write, in its transaction."""
+        nulls = [name for name, value in binds.items() if value is None]
+        text, names = render_markers(sql, markers, nulls)
+        self._ask(self._cursor.execute, text, bind_values(binds, names) or None)
+        rows: Sequence[Sequence[Any]] = self._cursor.fetchall()
+        return rows
 
     def _streamed(self) -> Iterator[pa.RecordBatch]:
         """Batches of the statement that was executed, as they come."""

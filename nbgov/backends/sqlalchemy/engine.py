@@ -17,6 +17,7 @@ from nbgov.backends.sqlalchemy.opinion import opinion
 from nbgov.backends.sqlalchemy.transaction import (
     SQLAlchemyTransaction,
 )
+from nbgov.core.estimate import estimated, mysql_rows
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import BackendFailed
@@ -101,9 +102,15 @@ class SQLAlchemyEngine:
         transaction = SQLAlchemyTransaction(self, is_read=clearance.is_read)
         return self._transfers.start(transaction, clearance)
 
-    def cancel(self) -> None:
-        """Cancel every statement that runs. For any thread."""
-        self._transfers.cancel()
+    def estimate(self, clearance: Clearance) -> int | None:
+        """How many rows MySQL or MariaDB expects the statement to touch. Nothing of it runs."""
+        if self.dialect != "mysql":
+            return None
+        return estimated(clearance, "EXPLAIN ", self.execute, mysql_rows, is_read=False)
+
+    def cancel(self, request: str = "") -> None:
+        """Cancel one request, or every statement that runs. For any thread."""
+        self._transfers.cancel(request)
 
     def close(self) -> None:
         """Close every stream and connection. The next statement connects again."""

@@ -49,6 +49,16 @@ VERSIONS_SQL = """
       AND update_time < NOW() - INTERVAL 2 SECOND
 """
 
+# Security: MyISAM and its kind keep what a transaction wrote when it is rolled back, and so does
+# what a trigger writes to such a table.
+KEEPERS_SQL = """
+    SELECT table_name FROM information_schema.tables
+    WHERE (table_schema, table_name) IN ({0}) AND table_type <> 'VIEW' AND engine <> 'InnoDB'
+    UNION ALL
+    SELECT trigger_name FROM information_schema.triggers
+    WHERE (event_object_schema, event_object_table) IN ({0})
+"""
+
 
 def pin_mysql(link: Any, _: object, *, timeout_s: float | None) -> None:
     """Settle how a new connection reads statements, and how long one may take."""
@@ -121,6 +131,22 @@ def table_versions(link: sa.Connection, tables: Collection[TableName]) -> tuple[
         )
         for schema, name, created, changed, at in found
     )
+
+
+def check_rolls_back(connection: str, link: sa.Connection, tables: Collection[TableName]) -> None:
+    """Make sure that nothing of a dry run is kept.
+
+    Raises:
+        BackendFailed: Something might be (``dry-run-unavailable``).
+    """
+    names = [text for table in sorted(tables) for text in (table.schema, table.name)]
+    wanted = ", ".join(["(%s, %s)"] * len(tables))
+    if not tables or link.exec_driver_sql(KEEPERS_SQL.format(wanted), tuple(names * 2)).first():
+        raise BackendFailed(
+            f"A write on connection {connection} cannot be tried and rolled back.",
+            code="dry-run-unavailable",
+            why="a table of it is not transactional, or has a trigger",
+        )
 
 
 def unsafe(connection: str, why: str) -> BackendFailed:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from nbgov.backends.sqlalchemy.mysql import (
     KEY_SQL,
     OUT_OF_TIME,
     check_origins,
+    check_rolls_back,
     check_unlogged,
     table_versions,
     unsafe,
@@ -27,6 +29,7 @@ from nbgov.backends.sqlalchemy.mysql import (
 from nbgov.core.binds import bind_values, text_form, write_markers
 from nbgov.core.pseudonym import pads, token
 from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch, told_state
+from nbgov.core.undo_images import keeping
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import BindMarker, Clearance, Span
 
@@ -133,12 +136,39 @@ class SQLAlchemyTransaction:
         reading, writing = BEGIN.get(dialect, ([], []))
         for statement in reading if self._is_read else writing:
             link.exec_driver_sql(statement)
-        sources = table_versions(link, clearance.tables) if dialect == "mysql" else ()
+        if clearance.is_dry_run and dialect == "mysql":
+            check_rolls_back(self.connection, link, clearance.tables)
+        is_told = dialect == "mysql" and self._is_read
+        sources = table_versions(link, clearance.tables) if is_told else ()
+        if not self._is_read:
+            return keeping(
+                clearance, partial(self._ask, link), lambda: self._run(link, sql, values, clearance)
+            )
+        return replace(self._run(link, sql, values, clearance), sources=sources)
+
+    def _run(
+        self, link: sa.Connection, sql: str, values: Mapping[str, Any], clearance: Clearance
+    ) -> Rows:
+        """Run the statement."""
         options = {"stream_results": True} if self._is_read else {}
         result = link.execute(sa.text(sql), values, execution_options=options)
         if self._engine.dialect == "mysql" and result.returns_rows:
             check_origins(result.cursor, clearance.masked)
-        return replace(self._rows(result, clearance.rows_max), sources=sources)
+        return self._rows(result, clearance.rows_max)
+
+    def _ask(
+        self,
+        link: sa.Connection,
+        sql: str,
+        markers: Sequence[BindMarker],
+        binds: Mapping[str, Any],
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a query beside the write, in its transaction."""
+        text, names = render_markers(sql, markers)
+        values = dict(zip(names, bind_values(binds, names), strict=True))
+        if self._engine.dialect == "sqlite":
+            values = {name: text_form(value) for name, value in values.items()}
+        return link.execute(sa.text(text), values).fetchall()
 
     def commit(self) -> None:
         """Commit a write, roll back a read, and give the connection back."""

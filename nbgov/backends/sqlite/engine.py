@@ -106,9 +106,14 @@ class SQLiteEngine:
         transaction = SQLiteTransaction(self, is_read=clearance.is_read)
         return self._transfers.start(transaction, clearance)
 
-    def cancel(self) -> None:
-        """Cancel every statement that runs. For any thread."""
-        self._transfers.cancel()
+    def estimate(self, clearance: Clearance) -> int | None:
+        """SQLite has no opinion on how many rows a statement touches."""
+        del clearance
+        return None
+
+    def cancel(self, request: str = "") -> None:
+        """Cancel one request, or every statement that runs. For any thread."""
+        self._transfers.cancel(request)
 
     def close(self) -> None:
         """Close every stream and connection. The next statement opens the file again."""

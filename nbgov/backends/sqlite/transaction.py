@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from nbgov.core.binds import bind_values, text_form, write_markers
 from nbgov.core.file_versions import FileStatus, file_versions
 from nbgov.core.pseudonym import token
 from nbgov.core.transfer import BATCH_ROWS_MAX, Rows, failure, is_keyed, record_batch
+from nbgov.core.undo_images import keeping
 from nbgov.errors import RequestInvalid
 from nbgov.model import BindMarker, Clearance, SourceVersion
 
@@ -111,7 +113,12 @@ class SQLiteTransaction:
             set_key(link, self._engine.pseudonym_key)
         link.set_progress_handler(self._is_to_stop, STEPS_BETWEEN_CHECKS)
         if not self._is_read:
-            return write(link, sql, values, told=clearance.masked_types)
+            begin_write(link)
+            return keeping(
+                clearance,
+                partial(ask, link),
+                lambda: write(link, sql, values, told=clearance.masked_types),
+            )
         shape = write_markers(clearance.sql, clearance.marker_spans, lambda _: "NULL")
         before = self._sources(clearance)
         rows = read(link, sql, values, shape=shape, clearance=clearance)
@@ -209,12 +216,24 @@ def authorize_write(action: int, _: str | None, function: str | None, *__: str |
     return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
 
 
+def begin_write(link: sqlite3.Connection) -> None:
+    """Begin a write: nobody else writes from here on."""
+    link.execute("BEGIN IMMEDIATE")
+    link.set_authorizer(authorize_write)
+
+
+def ask(
+    link: sqlite3.Connection, sql: str, markers: Sequence[BindMarker], binds: Mapping[str, Any]
+) -> Sequence[Sequence[Any]]:
+    """The rows of a query beside a write, in its transaction."""
+    text, names = render_markers(sql, markers)
+    return link.execute(text, [text_form(value) for value in bind_values(binds, names)]).fetchall()
+
+
 def write(
     link: sqlite3.Connection, sql: str, values: Sequence[Any], *, told: Sequence[str]
 ) -> Rows:
     """Run a write to its end and keep the rows that it returns."""
-    link.execute("BEGIN IMMEDIATE")
-    link.set_authorizer(authorize_write)
     changes_before = link.total_changes
     cursor = link.execute(sql, values)
     rows = cursor.fetchall()

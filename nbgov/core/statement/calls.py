@@ -29,6 +29,8 @@ GRAMMAR = frozenset(
     when where window with within xor
     """.split()
 )
+# These two are grammar as long as no schema stands before them.
+CASTS = frozenset({"cast", "try_cast"})
 # Types that take arguments. Called as functions, they convert.
 TYPES = frozenset(
     """
@@ -82,6 +84,9 @@ def calls(candidates: Sequence[Token], tokens: Sequence[Token]) -> Iterator[str]
         is_quoted = token.token_type is TokenType.IDENTIFIER
         name = token.text.lower()
         if not is_quoted and (not name.isidentifier() or name in GRAMMAR or name in TYPES):
+            continue
+        is_qualified = index and tokens[index - 1].token_type is TokenType.DOT
+        if not is_quoted and name in CASTS and not is_qualified:
             continue
         qualifiers: list[str] = []
         while index >= 2 and tokens[index - 1].token_type is TokenType.DOT:  # noqa: PLR2004

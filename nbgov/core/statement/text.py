@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
+import zoneinfo
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -31,6 +32,7 @@ TOKENIZED_MAX = 64
 # Engines that take /*! ... */ for the plain comment that it looks like.
 PLAIN_COMMENTS = {"duckdb", "postgres", "sqlite"}
 
+ZONES: frozenset[type] = frozenset({datetime.timezone, zoneinfo.ZoneInfo})
 SCALARS = (bool, int, float, str, bytes, Decimal, datetime.date, datetime.time)
 OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
@@ -314,4 +316,13 @@ def scalar(name: str, value: Any) -> Any:
             code="bind-type",
             next_step="pass a number, text, bytes, date, time, None, or a list of them",
         )
-    return value
+    return fixed(value) if isinstance(value, (datetime.datetime, datetime.time)) else value
+
+
+def fixed(value: Any) -> Any:
+    """A moment whose zone answers the same whenever it is asked."""
+    if value.tzinfo is None or type(value.tzinfo) in ZONES:
+        return value
+    # Security: a zone of the caller's own could tell voters one moment, and the database another.
+    offset = value.utcoffset()
+    return value.replace(tzinfo=None if offset is None else datetime.timezone(offset))

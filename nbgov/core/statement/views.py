@@ -105,19 +105,18 @@ class Composer:
             found = self.read(table)
         except (NbgovError, RecursionError):
             found = None
-        if found is None:
-            return replace(
-                table, origins={}, row_origins=NONE, sources=frozenset(), is_traced=False
-            )
-        origins, row_origins, sources = found
-        return replace(
-            table, origins=origins, row_origins=row_origins, sources=sources, is_traced=True
+        unknown = replace(
+            table,
+            origins={},
+            row_origins=NONE,
+            sources=frozenset(),
+            views=frozenset(),
+            is_traced=False,
         )
+        return found or unknown
 
-    def read(
-        self, table: Table
-    ) -> tuple[Mapping[str, Sources], Sources, frozenset[TableName]] | None:
-        """The origins of a view's columns and rows, and its tables; ``None`` where unknown."""
+    def read(self, table: Table) -> Table | None:
+        """A view with all that is behind it; ``None`` where that is unknown."""
         dialect = self.catalog.dialect
         sql = normalise(table.definition, dialect)
         tree = read_tree(sql, dialect)
@@ -141,8 +140,16 @@ class Composer:
             for column, one in zip(table.columns, reading.fields, strict=True)
         }
         # A table of which no column is read is one that rows come from all the same.
-        tables = frozenset(n for n, one in below.items() if one.kind != "view")
-        return columns, rows, tables.union(*(one.sources for one in below.values()))
+        views = frozenset(n for n, one in below.items() if one.kind == "view")
+        tables = frozenset(below) - views
+        return replace(
+            table,
+            origins=columns,
+            row_origins=rows,
+            sources=tables.union(*(one.sources for one in below.values())),
+            views=views.union(*(one.views for one in below.values())),
+            is_traced=True,
+        )
 
 
 def behind(columns: Sources, tables: Mapping[TableName, Table]) -> Sources:
