@@ -28,11 +28,12 @@ PART = re.compile(r'"(?:[^"]|"")+"|[^."]+')
 
 @dataclass(frozen=True, slots=True)
 class ColumnEntry:
-    """A column: its type as the source spells it, and whether it is never NULL."""
+    """A column: its type as the source spells it, whether it is never NULL, and generated."""
 
     __pydantic_config__ = STRICT
     type: str = ""
     required: bool = False
+    generated: bool = False
 
 
 def expand(written: Any) -> Any:
@@ -54,6 +55,7 @@ class TableEntry:
         kind: ``table``, ``view`` or ``foreign``.
         definition: The query behind a view.
         parents: The tables that it is a partition or an heir of.
+        key: The columns of its primary key.
     """
 
     __pydantic_config__ = STRICT
@@ -61,6 +63,7 @@ class TableEntry:
     kind: Literal["table", "view", "foreign"] = "table"
     definition: str = ""
     parents: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,13 @@ def parse(text: str) -> Catalog:
             raise invalid(f"the table {name} occurs twice", "leave one of the two entries")
         tables[name] = Table(
             name=name,
-            columns=tuple(Column(c, e.type, e.required) for c, e in entry.columns.items()),
+            columns=tuple(
+                Column(c, e.type, e.required, e.generated) for c, e in entry.columns.items()
+            ),
             kind=entry.kind,
             definition=entry.definition,
             parents=tuple(map(read_name, entry.parents)),
+            key=entry.key,
         )
     return Catalog(
         dialect=document.dialect,
@@ -200,15 +206,21 @@ CatalogDumper.add_representer(
 def entry_of(table: Table) -> dict[str, Any]:
     """A table as the file writes it: what goes without saying is left out."""
     entry: dict[str, Any] = {} if table.kind == "table" else {"kind": table.kind}
-    entry["columns"] = {
-        column.name: Inline(type=column.type, required=True) if column.is_required else column.type
-        for column in table.columns
-    }
+    entry["columns"] = {column.name: column_entry(column) for column in table.columns}
     if table.definition:
         entry["definition"] = table.definition
     if table.parents:
         entry["parents"] = [write_name(parent) for parent in table.parents]
+    if table.key:
+        entry["key"] = list(table.key)
     return entry
+
+
+def column_entry(column: Column) -> str | Inline:
+    """A column as the file writes it: as its type alone, where nothing else is known of it."""
+    marks = {"required": column.is_required, "generated": column.is_generated}
+    told = {name: True for name, is_set in marks.items() if is_set}
+    return Inline(type=column.type, **told) if told else column.type
 
 
 def read_name(written: str) -> TableName:

@@ -45,6 +45,7 @@ class ChangeKind(enum.StrEnum):
     VIEW_REDEFINED = "view-redefined"
     VIEW_REROUTED = "view-rerouted"
     PARENTS_CHANGED = "parents-changed"
+    KEY_CHANGED = "key-changed"
     GRANT_ADDED = "grant-added"
     GRANT_REMOVED = "grant-removed"
     FUNCTION_ADDED = "function-added"
@@ -125,6 +126,7 @@ WORDS = {
     ChangeKind.VIEW_REDEFINED: "has another definition; it reads {after}, and read {before}",
     ChangeKind.VIEW_REROUTED: "reads {after}, read {before}, through another view",
     ChangeKind.PARENTS_CHANGED: "is a part of {after}, was one of {before}",
+    ChangeKind.KEY_CHANGED: "has the primary key {after}, was {before}",
     ChangeKind.GRANT_ADDED: "granted: {after}",
     ChangeKind.GRANT_REMOVED: "no longer granted: {before}",
     ChangeKind.FUNCTION_ADDED: "function added",
@@ -201,6 +203,7 @@ def table_entry(table: Table, key: bytes) -> dict[str, Any]:
         "definition": secret(table.definition, key) if table.definition else "",
         "reads": sorted(map(write_name, table.sources)) if table.kind == "view" else [],
         "parents": list(map(write_name, table.parents)),
+        "key": list(table.key),
         "grants": sorted({*table.grants}),
     }
     return {name: part for name, part in parts.items() if part or name == "columns"}
@@ -300,6 +303,9 @@ def shape_changes(name: str, before: Document, after: Document) -> Iterator[Chan
         yield Change(ChangeKind.VIEW_REROUTED, name, "", *reads)
     if before.get("parents") != after.get("parents"):
         yield Change(ChangeKind.PARENTS_CHANGED, name, "", *parents)
+    keys = [", ".join(entry.get("key", ())) for entry in (before, after)]
+    if keys[0] != keys[1]:
+        yield Change(ChangeKind.KEY_CHANGED, name, "", *keys)
 
 
 def numbered(columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -59,11 +59,13 @@ class Column:
         name: Its name, as the source spells it.
         type: The source's own spelling of its type.
         is_required: Whether the source promises that it is never NULL.
+        is_generated: Whether the source makes its values and takes none.
     """
 
     name: str
     type: str
     is_required: bool = False
+    is_generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,10 @@ class Table:
         row_origins: The base columns that choose the rows of a view.
         sources: The tables whose rows it shows: those that a view reads, even where it shows none
             of their columns, and the kin of a partition, an heir or a parent.
-        is_traced: Whether the three above are complete. A view that could not be traced shows
+        views: The views that a view reads, itself or through others.
+        is_traced: Whether the four above are complete. A view that could not be traced shows
             nobody knows what.
+        key: The columns of its primary key, in the order of the columns.
     """
 
     name: TableName
@@ -96,7 +100,9 @@ class Table:
     origins: Mapping[str, frozenset[ColumnName]] = field(default_factory=dict)
     row_origins: frozenset[ColumnName] = frozenset()
     sources: frozenset[TableName] = frozenset()
+    views: frozenset[TableName] = frozenset()
     is_traced: bool = False
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

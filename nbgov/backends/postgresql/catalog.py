@@ -39,10 +39,12 @@ TABLES_SQL = """
            CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) ELSE '' END,
            (SELECT string_agg(i.inhparent::text, ' ' ORDER BY i.inhseqno)
             FROM pg_inherits i WHERE i.inhrelid = r.oid),
-           a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull
+           a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+           a.attgenerated <> '' OR a.attidentity = 'a', coalesce(a.attnum = ANY(k.conkey), false)
     FROM pg_class r
     JOIN pg_namespace s ON s.oid = r.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype = 'p'
     WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
       AND s.nspname <> 'information_schema' AND s.nspname NOT LIKE 'pg\\_%'
     ORDER BY s.nspname, r.relname, a.attnum
@@ -158,10 +160,11 @@ def contents_of(
         name = names[number]
         tables[name] = Table(
             name,
-            tuple(Column(*row[7:]) for row in held),
+            tuple(Column(*row[7:11]) for row in held),
             kind=KINDS.get(kind, "table"),
             definition=definition.strip().rstrip(";"),
             parents=tuple(names[int(parent)] for parent in (parents or "").split()),
+            key=tuple(row[7] for row in held if row[11]),
             grants=tuple(sorted(granted.get(number, ()))),
         )
         numbered |= {(number, row[6]): ColumnName(name, row[7]) for row in held}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine.reflection import ObjectKind
@@ -15,6 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nbgov.core.offline import view_query
 from nbgov.model import Catalog, Column, Effect, Table, TableName
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import ReflectedColumn
 
 SYSTEM_SCHEMAS = {
     "guest", "information_schema", "mysql", "performance_schema", "pg_catalog", "sys", "system",
@@ -31,10 +35,11 @@ MYSQL_TABLES_SQL = """
     WHERE table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')
 """
 MYSQL_COLUMNS_SQL = """
-    SELECT table_schema, table_name, column_name, column_type, is_nullable = 'NO'
+    SELECT table_schema, table_name, column_name, column_type, is_nullable = 'NO',
+           instr(extra, 'GENERATED') > 0 AND instr(extra, 'DEFAULT_GENERATED') = 0,
+           column_key = 'PRI', instr(extra, 'INVISIBLE') > 0
     FROM information_schema.columns
     WHERE table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')
-      AND instr(extra, 'INVISIBLE') = 0
     ORDER BY table_schema, table_name, ordinal_position
 """
 # Of an account without rights on the database "mysql", a server tells its own grants only.
@@ -83,13 +88,16 @@ def mysql_tables(link: sa.Connection) -> dict[TableName, Table]:
     }
     tables, grants = {}, mysql_grants(link)
     columns = link.exec_driver_sql(MYSQL_COLUMNS_SQL).all()
-    for (schema, table), rows in groupby(columns, key=lambda row: (row[0], row[1])):
-        name = TableName(schema, table)
+    for (schema, table), grouped in groupby(columns, key=lambda row: (row[0], row[1])):
+        name, rows = TableName(schema, table), list(grouped)
+        shown = [row for row in rows if not row[7]]
         tables[name] = Table(
             name,
-            tuple(Column(row[2], row[3], bool(row[4])) for row in rows),
+            tuple(Column(row[2], row[3], bool(row[4]), bool(row[5])) for row in shown),
             kind=kinds.get(name, "foreign"),
             definition=definitions.get(name) or "",
+            # A row that is put back without its invisible columns is another one.
+            key=tuple(row[2] for row in rows if row[6]) if shown == rows else (),
             grants=tuple(sorted(grants.get(name, ()))),
         )
     return tables
@@ -123,18 +131,25 @@ def inspected_tables(inspector: sa.Inspector, dialect: str) -> dict[TableName, T
             continue
         for kind, reflected in KINDS.items():
             found = inspector.get_multi_columns(schema=schema, kind=reflected)
-            for (_, table), columns in found.items():
-                name = TableName(schema, table)
+            keys = inspector.get_multi_pk_constraint(schema=schema, kind=reflected)
+            for place, columns in found.items():
+                name = TableName(schema, place[1])
+                key = keys.get(place)
+                known = key["constrained_columns"] if key else []
                 tables[name] = Table(
                     name,
-                    tuple(
-                        Column(column["name"], str(column["type"]), not column["nullable"])
-                        for column in columns
-                    ),
+                    tuple(map(inspected_column, columns)),
                     kind=kind,
+                    key=tuple(column["name"] for column in columns if column["name"] in known),
                     definition=definition(inspector, name, dialect) if kind == "view" else "",
                 )
     return tables
+
+
+def inspected_column(column: ReflectedColumn) -> Column:
+    """A column as SQLAlchemy's inspector tells of it."""
+    is_generated = "computed" in column or column.get("identity", {"always": False})["always"]
+    return Column(column["name"], str(column["type"]), not column["nullable"], is_generated)
 
 
 def definition(inspector: sa.Inspector, view: TableName, dialect: str) -> str:

@@ -19,7 +19,8 @@ TABLES_SQL = """
 # a virtual table; the other kinds are generated columns.
 COLUMNS_SQL = """
     SELECT name, type,
-           "notnull" OR (upper(type) = 'INTEGER' AND pk = 1 AND max(pk) OVER () = 1)
+           "notnull" OR (upper(type) = 'INTEGER' AND pk = 1 AND max(pk) OVER () = 1),
+           hidden > 1, pk > 0
     FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid
 """
 # The rows of a virtual table, and of the tables that it keeps them in, come from its module.
@@ -37,9 +38,10 @@ def read_catalog(link: sqlite3.Connection) -> Catalog:
         name = TableName(MAIN, table)
         tables[name] = Table(
             name,
-            tuple(Column(column, declared, bool(required)) for column, declared, required in rows),
+            tuple(Column(row[0], row[1], bool(row[2]), bool(row[3])) for row in rows),
             kind=KINDS.get(kind, "foreign"),
             definition=view_query(made_by, DIALECT) if kind == "view" else "",
+            key=tuple(row[0] for row in rows if row[4]),
         )
     return Catalog(DIALECT, MAIN, tables)
 
