@@ -9,37 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from nbgov.addresses import OWN_HOSTS, Address, MailAddress, PrivateUrl, Secret, Url
 from nbgov.errors import ConfigInvalid
+from nbgov.model import NoticeEvent
 from nbgov.strict import adapter, decode
 
 FILE_NAME = "nbgov.yaml"
 STRICT = ConfigDict(extra="forbid")
-
-
-def is_reference(text: str) -> str:
-    """Accept ``env:NAME`` and ``file:PATH``; a secret's value has no place in the file."""
-    scheme, _, rest = text.partition(":")
-    if scheme not in {"env", "file"} or not rest:
-        problem = "a secret must be a reference, env:NAME or file:PATH, never the value itself"
-        raise ValueError(problem)
-    return text
-
-
-def is_without_password(text: str) -> str:
-    """Accept a URL that carries no password."""
-    if urlsplit(text).password is not None or "password=" in text.lower():
-        problem = "the url holds a password; move it to password: as env:NAME or file:PATH"
-        raise ValueError(problem)
-    return text
-
-
-Secret = Annotated[str, AfterValidator(is_reference)]
-Url = Annotated[str, AfterValidator(is_without_password)]
+EVENTS: tuple[NoticeEvent, ...] = get_args(NoticeEvent)
+Events = Annotated[tuple[NoticeEvent, ...], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,47}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1)]
@@ -160,6 +143,96 @@ class AuditTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoTerms:
+    """How long the rows of writes that people consented to are kept, sealed, to undo the writes.
+
+    Attributes:
+        keep: Whether they are kept at all.
+        rows_max: Rows of one write at most. A write of more rows cannot be undone.
+        days: Days after which they are dropped.
+    """
+
+    __pydantic_config__ = STRICT
+    keep: bool = True
+    rows_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    days: Annotated[int, Field(ge=1, le=3_650)] = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlStore:
+    """A PostgreSQL database in which several gateways keep their approval tickets together."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["postgresql"]
+    url: Url
+    user: str | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalTerms:
+    """Where approval tickets are kept; in the state folder where no store is named."""
+
+    __pydantic_config__ = STRICT
+    store: PostgresqlStore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEntry:
+    """A webhook of anybody's, which gets CloudEvents that Standard Webhooks sign."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["webhook"]
+    url: Address
+    secret: Secret
+    events: Events = EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEntry:
+    """A webhook of Slack or Teams. Whoever knows its url can post there, so it is a secret."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["slack", "teams"]
+    url: Secret
+    events: Events = EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class MailEntry:
+    """Addresses, and the mail server that takes messages to them."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["smtp"]
+    host: str
+    sender: MailAddress
+    to: Annotated[tuple[MailAddress, ...], Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    user: str = ""
+    password: Secret | None = None
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    events: Events = EVENTS
+
+
+Target = Annotated[WebhookEntry | ChatEntry | MailEntry, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTerms:
+    """Who is told of tickets.
+
+    Attributes:
+        page: Where tickets are looked at; the ticket comes after it. Without it, messages name the
+            command that shows the ticket.
+        targets: Who is told, by name.
+    """
+
+    __pydantic_config__ = STRICT
+    page: PrivateUrl | None = None
+    targets: Mapping[Name, Target] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A decoded ``nbgov.yaml``.
 
@@ -176,6 +249,9 @@ class Config:
             made in the state folder.
         rows: Whose rows are kept.
         audit: How the audit log is kept.
+        approvals: Where approval tickets are kept.
+        notify: Who is told of tickets.
+        undo: What is kept of approved writes, so that they can be undone.
     """
 
     __pydantic_config__ = STRICT
@@ -189,6 +265,9 @@ class Config:
     pseudonym_key: Secret | None = None
     rows: RowTerms = field(default_factory=RowTerms)
     audit: AuditTerms = field(default_factory=AuditTerms)
+    approvals: ApprovalTerms = field(default_factory=ApprovalTerms)
+    notify: NotifyTerms = field(default_factory=NotifyTerms)
+    undo: UndoTerms = field(default_factory=UndoTerms)
 
 
 def parse(text: str) -> Config:
@@ -220,6 +299,9 @@ def parse(text: str) -> Config:
             f"{FILE_NAME} asks for more cosignatures than there are witnesses.",
             next_step="lower audit: quorum:, or add a witness",
         )
+    for name, target in config.notify.targets.items():
+        if isinstance(target, MailEntry):
+            check_mail(name, target)
     owner: dict[str, str] = {}
     for name, entry in config.principals.items():
         for account in entry.accounts:
@@ -232,6 +314,25 @@ def parse(text: str) -> Config:
     return config
 
 
+def check_mail(name: str, entry: MailEntry) -> None:
+    """See that no mail and no password goes through a network in clear.
+
+    Raises:
+        ConfigInvalid: One would, or a user has no password.
+    """
+    if entry.tls == "none" and entry.host not in OWN_HOSTS:
+        raise ConfigInvalid(
+            f"{FILE_NAME} sends the mail of {name!r} in clear.",
+            why="tls: none is for a mail server on this host",
+            next_step="use tls: starttls or tls: tls",
+        )
+    if bool(entry.user) != (entry.password is not None):
+        raise ConfigInvalid(
+            f"{FILE_NAME} names a user without a password, or the other way round, for {name!r}.",
+            next_step="give both user: and password:, or neither",
+        )
+
+
 def database_accounts(config: Config) -> dict[str, str]:
     """The account in the database, by the name of each connection that names one."""
     named = {
@@ -240,6 +341,15 @@ def database_accounts(config: Config) -> dict[str, str]:
         if isinstance(found, ServerConnection)
     }
     return {name: account for name, account in named.items() if account}
+
+
+def native_schemas(config: Config) -> dict[str, str]:
+    """The schema of the masked views, by the name of each connection that reads those only."""
+    return {
+        name: found.native_schema
+        for name, found in config.connections.items()
+        if isinstance(found, ServerConnection) and found.mode == "native"
+    }
 
 
 def schema() -> dict[str, Any]:

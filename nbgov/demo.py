@@ -25,7 +25,8 @@ from nbgov.backends.accounts import own_account
 from nbgov.errors import ApprovalNeeded, BackendFailed, Denied
 from nbgov.evidence.verification import verify_log
 from nbgov.notebook.audit import checks_text, verified_title
-from nbgov.notebook.render import approval_text, preview_text
+from nbgov.notebook.render import preview_text
+from nbgov.notebook.tickets import ticket_text
 from nbgov.retraining import compare
 from nbgov.retraining.telling import report_text
 from nbgov.session import Session, connect
@@ -277,8 +278,11 @@ def change(requester: Session, reviewer: Session) -> None:
         click.echo("  (an earlier, interrupted demo had it approved already)")
     except ApprovalNeeded as error:
         click.echo(error.render())
+        asked, who = reviewer.approval(error.ticket), reviewer.principal.name
+        sample = reviewer.sample(error.ticket)
+        click.echo(f"\n  {who} sees:\n\n{ticket_text(asked, sample=sample, viewer=who)}")
         approved = reviewer.vote(error.ticket, is_approval=True, reason="checked with the airline")
-        click.echo("\n" + approval_text(approved))
+        click.echo(f"\n  {who} votes: ticket {approved.ticket} is {approved.state}")
         result = requester.sql(CHANGE)
     click.echo(f"\n  it ran once: {result.summary.rows_affected:,} rows, record {result.record}")
     try:

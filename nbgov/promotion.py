@@ -223,7 +223,7 @@ class Promotions:
         return self.world.approvals.open(ticket)
 
     def vote(self, model: str, *, is_approval: bool, reason: str, claim: str | None) -> Promotion:
-        """Approve or refuse the promotion of a model version, as the principal behind the claim.
+        """Approve or deny the promotion of a model version, as the principal behind the claim.
 
         Raises:
             Denied: The training data was delivered to the principal, or they may not vote.

@@ -1,6 +1,7 @@
-"""Where the audit log of a session goes, and who cosigns it: ``audit:`` in ``nbgov.yaml``.
+"""Where the audit log of a session goes, who cosigns it, and who is told of tickets.
 
-The first sink is the log itself. What runs waits for that one only.
+This is what ``audit:`` and ``notify:`` in ``nbgov.yaml`` say. The first sink is the log itself.
+What runs waits for that one only.
 """
 
 from __future__ import annotations
@@ -11,16 +12,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbgov.config import FILE_NAME, AuditTerms, Config, FilesSink, PostgresqlSink, Sink
+from nbgov.config import (
+    FILE_NAME,
+    AuditTerms,
+    ChatEntry,
+    Config,
+    FilesSink,
+    MailEntry,
+    PostgresqlSink,
+    PostgresqlStore,
+    Sink,
+    WebhookEntry,
+)
 from nbgov.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-    from nbgov.ports import AuditCopy, AuditLog, Clock, Heads, Signer, World
+    from nbgov.notifying import Lost
+    from nbgov.ports import ApprovalStore, AuditCopy, AuditLog, Clock, Courier, Heads, Signer, World
 
 # What the log over the checkpoints of all gateways is called behind the gateway's own name.
 HEADS_SUFFIX = "/heads"
+STATE_FILE = "state.sqlite"
+MAIL_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 # The value behind a secret reference, whose relative paths are relative to a folder.
 Secret = Callable[[str, Path], str]
 
@@ -102,7 +117,25 @@ def own_name(terms: AuditTerms) -> str:
     return terms.origin
 
 
-def sink_url(sink: PostgresqlSink, folder: Path, secret: Secret) -> URL:
+def open_approvals(config: Config, folder: Path, *, secret: Secret) -> ApprovalStore:
+    """Where approval tickets are kept: a file of the state folder, or a database.
+
+    Raises:
+        ConfigInvalid: A secret cannot be read, or a url is none.
+    """
+    store = config.approvals.store
+    if store is None:
+        from nbgov.backends.sqlite.approvals import SqliteApprovalStore
+
+        return SqliteApprovalStore(folder / config.state / STATE_FILE)
+    from nbgov.backends.postgresql.approvals import PostgreSQLApprovalStore
+
+    return PostgreSQLApprovalStore(sink_url(store, folder, secret, key="approvals"))
+
+
+def sink_url(
+    sink: PostgresqlSink | PostgresqlStore, folder: Path, secret: Secret, *, key: str = "audit"
+) -> URL:
     """Where the database of a sink is, with the account; its text form hides the password.
 
     Raises:
@@ -115,7 +148,7 @@ def sink_url(sink: PostgresqlSink, folder: Path, secret: Secret) -> URL:
     # Security: a traceback that shows local variables would show the password here.
     password = {}
     if url is None:
-        raise invalid_url("audit", "postgresql://host/database")
+        raise invalid_url(key, "postgresql://host/database")
     return url
 
 
@@ -185,3 +218,69 @@ def copy_opener(sink: Sink, *, folder: Path, secret: Secret) -> Callable[[str], 
     from nbgov.backends.postgresql.audit_copy import PostgreSQLCopy
 
     return partial(PostgreSQLCopy, sink_url(sink, folder, secret))
+
+
+def with_notices(
+    world: World, config: Config, folder: Path, *, secret: Secret, lost: Lost
+) -> World:
+    """The ports, with what tells of tickets those whom ``nbgov.yaml`` names, if any.
+
+    No secret is read before a message needs it, so that a session opens without them.
+
+    Args:
+        world: The ports.
+        config: Who is told.
+        folder: What relative paths are relative to.
+        secret: The value behind a secret reference.
+        lost: Hears of each message that is given up.
+    """
+    from nbgov.backends.sqlite.outbox import SqliteOutbox
+    from nbgov.notifying import Notifying, Receiver
+
+    terms = config.notify
+    if not terms.targets:
+        return world
+    receivers = [
+        Receiver(
+            name, one.kind, frozenset(one.events), courier(one, lambda text: secret(text, folder))
+        )
+        for name, one in terms.targets.items()
+    ]
+    notifier = Notifying(
+        receivers,
+        SqliteOutbox(folder / config.state / "outbox.sqlite"),
+        clock=world.clock,
+        source=partial(name_of, world.audit),
+        page=terms.page or "",
+        lost=lost,
+    )
+    return replace(world, notifier=notifier)
+
+
+def courier(entry: WebhookEntry | ChatEntry | MailEntry, secret: Callable[[str], str]) -> Courier:
+    """Who brings messages to an entry of ``notify: targets:``."""
+    if isinstance(entry, MailEntry):
+        from nbgov.backends.mail import MailCourier, Server
+
+        port = entry.port or MAIL_PORTS[entry.tls]
+        return MailCourier(
+            Server(entry.host, port, entry.tls, entry.user),
+            sender=entry.sender,
+            to=entry.to,
+            password=partial(secret, entry.password) if entry.password else None,
+        )
+    from nbgov.backends.webhooks import WebhookCourier
+
+    is_plain = entry.url.startswith("http")
+    url = partial(str, entry.url) if is_plain else partial(secret, entry.url)
+    if isinstance(entry, ChatEntry):
+        return WebhookCourier(url)
+    return WebhookCourier(url, secret=partial(secret, entry.secret))
+
+
+def name_of(log: AuditLog) -> str:
+    """What a log is called; ``nbgov`` as long as it has no entry."""
+    from nbgov.core.audit import decode
+
+    first = next(log.entries(), None)
+    return "nbgov" if first is None else decode(first).origin

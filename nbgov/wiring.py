@@ -15,10 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbgov.config import FILE_NAME, Config, ServerConnection, database_accounts, parse
+from nbgov.config import FILE_NAME, Config, database_accounts, native_schemas, parse
 from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
 from nbgov.model import Principal
-from nbgov.sinks import open_log, with_copies
+from nbgov.sinks import STATE_FILE, open_approvals, open_log, with_copies
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
@@ -115,6 +115,7 @@ def build_world(
         SystemClock,
     )
     from nbgov.backends.presidio import PresidioDetector
+    from nbgov.backends.sqlite.undo import SqliteUndoStore
     from nbgov.backends.telemetry import ObservedLog
     from nbgov.core.masks import Keys
     from nbgov.ports import World
@@ -127,6 +128,7 @@ def build_world(
     accounts = {account: name for name, entry in entries.items() for account in entry.accounts}
     state = make_state(path.parent / config.state)
     clock, signer = SystemClock(), FileSigner(state / "audit.key")
+    sealer = FileSealer(state / SEALS, mac=signer.mac)
     audit, heads = open_log(
         config, path.parent, session=session, clock=clock, signer=signer, secret=read_secret
     )
@@ -144,8 +146,14 @@ def build_world(
         rows=FileRowStore(state / "rows", bytes_max=config.rows.bytes_max),
         native=native_schemas(config),
         rows_kept=config.rows.keep,
-        sealer=FileSealer(state / SEALS, mac=signer.mac) if config.audit.seal else None,
+        sealer=sealer if config.audit.seal else None,
+        undo=SqliteUndoStore(state / "state.sqlite") if config.undo.keep else None,
+        # Whoever erases a principal's sealed literals erases what is kept of their writes, too.
+        undo_sealer=sealer,
+        undo_rows_max=config.undo.rows_max,
+        undo_days=config.undo.days,
         accounts=database_accounts(config),
+        approvals=open_approvals(config, path.parent, secret=read_secret),
         **open_stores(state),
     )
     return with_copies(world, config, path.parent, secret=read_secret)
@@ -172,15 +180,6 @@ def own_analyzer(reference: str | None) -> Callable[[], AnalyzerEngine] | None:
     return make
 
 
-def native_schemas(config: Config) -> dict[str, str]:
-    """The schema of the masked views, by the name of each connection that reads those only."""
-    return {
-        name: found.native_schema
-        for name, found in config.connections.items()
-        if isinstance(found, ServerConnection) and found.mode == "native"
-    }
-
-
 def make_state(folder: Path) -> Path:
     """The state folder, made if it is not there."""
     try:
@@ -197,16 +196,14 @@ def make_state(folder: Path) -> Path:
 
 def open_stores(state: Path) -> dict[str, Any]:
     """What is kept in SQLite under the state folder, each by its name in a world."""
-    from nbgov.backends.sqlite.approvals import SqliteApprovalStore
     from nbgov.backends.sqlite.audit_index import SqliteAuditIndex
     from nbgov.backends.sqlite.catalogs import SqliteCatalogStore
     from nbgov.backends.sqlite.datasets import SqliteDatasetStore
     from nbgov.backends.sqlite.facts import SqliteFactStore
     from nbgov.backends.sqlite.releases import SqliteReleaseStore
 
-    path = state / "state.sqlite"
+    path = state / STATE_FILE
     return {
-        "approvals": SqliteApprovalStore(path),
         "catalogs": SqliteCatalogStore(path),
         "datasets": SqliteDatasetStore(path),
         "facts": SqliteFactStore(path),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbgov.config import parse, schema
+from nbgov.config import EVENTS, parse, schema
 from nbgov.errors import ConfigInvalid
 
 GOOD = """
@@ -16,6 +16,14 @@ connections:
 principals:
   ada@acme.test: {accounts: [ada], groups: [analysts]}
 """
+
+
+def hook(entry: str) -> str:
+    return f"version: 1\nnotify: {{targets: {{t: {{{entry}}}}}}}"
+
+
+def mail(entry: str) -> str:
+    return hook(f"kind: smtp, host: m.test, to: [c@d.test], {entry}")
 
 
 def test_a_good_file_decodes() -> None:
@@ -44,6 +52,28 @@ def test_a_good_file_decodes() -> None:
         (("groups: [analysts]}", "groups: []}\n  eve: {accounts: [ada]}"), "two principals"),
         (("version: 1", "version: 1\naudit: {sinks: []}"), "no sink"),
         (("version: 1", "version: 1\naudit: {sinks: [{kind: paper}]}"), "at audit.sinks"),
+        (("version: 1", "version: 1\nnotify: {page: 'http://a.test'}"), "https://"),
+        (("version: 1", "version: 1\nnotify: {page: 'https://u:hunter2@a.test'}"), "name no user"),
+        (("version: 1", "version: 1\nnotify: {page: 'https://a:hunter2'}"), "https://"),
+        (("version: 1", hook("kind: webhook, url: 'http://a.test', secret: 'env:X'")), "https://"),
+        (("version: 1", hook("kind: webhook, url: 'https://a', secret: whsec_hunter2")), "refer"),
+        (
+            ("version: 1", hook("kind: webhook, url: 'https://a'")),
+            "at notify.targets.t.webhook.sec",
+        ),
+        (("version: 1", hook("kind: slack, url: 'https://hooks.test/hunter2'")), "reference"),
+        (
+            ("version: 1", hook("kind: teams, url: 'env:X', events: []")),
+            "at notify.targets.t.teams",
+        ),
+        (("version: 1", hook("kind: teams, url: 'env:X', events: [sent]")), "at notify.targets.t."),
+        (("version: 1", hook("kind: pigeon, url: 'env:X'")), "at notify.targets.t"),
+        (("version: 1", hook("kind: smtp, host: m.test, sender: a@b.test, to: []")), "at notify.t"),
+        (("version: 1", mail("sender: 'A <a@b.test>'")), "at notify.targets.t.smtp.sender"),
+        (("version: 1", mail("sender: a@b.test, password: hunter2")), "reference"),
+        (("version: 1", mail("sender: a@b.test, password: 'env:X'")), "a user without a password"),
+        (("version: 1", mail("sender: a@b.test, user: u")), "a user without a password"),
+        (("version: 1", mail("sender: a@b.test, tls: none")), "in clear"),
         (("version: 1", "version: 1\naudit: {quorum: 1}"), "more cosignatures than"),
         (("version: 1", "version: 1\naudit: {quorum: 0}"), "at audit.quorum"),
         (("version: 1", "version: 1\naudit: {origin: two words}"), "at audit.origin"),
@@ -81,7 +111,7 @@ def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
     keys = (
         "version policy connections principals state default_connection analyzer pseudonym_key "
-        "rows audit"
+        "rows audit approvals notify undo"
     )
     assert set(keys.split()) == set(schema()["properties"])
 
@@ -102,3 +132,23 @@ def test_the_log_is_in_files_and_keeps_no_literals_unless_it_says_so() -> None:
     terms = parse(GOOD).audit
     assert [sink.kind for sink in terms.sinks] == ["files"]
     assert (terms.witnesses, terms.quorum, terms.seal) == ((), None, False)
+
+
+def test_who_is_told_of_tickets_is_told_of_all_that_happens_unless_they_say() -> None:
+    """Targets have names; a server on this host may be spoken to in clear."""
+    assert parse(GOOD).notify.targets == {}
+    text = (
+        GOOD
+        + """
+notify:
+  page: https://nbgov.acme.test/approvals
+  targets:
+    siem: {kind: webhook, url: "http://127.0.0.1:8080/x", secret: "env:HOOK"}
+    chat: {kind: slack, url: "file:slack.url", events: [requested, emergency]}
+    post: {kind: smtp, host: localhost, tls: none, sender: a@b.test, to: [c@d.test]}
+"""
+    )
+    targets = parse(text).notify.targets
+    assert targets["siem"].events == EVENTS
+    assert targets["chat"].events == ("requested", "emergency")
+    assert [one.kind for one in targets.values()] == ["webhook", "slack", "smtp"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbgov.cli.commands import main, with_session
+from nbgov.core.approval import deadline
 from nbgov.core.visible import visible
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def list_tickets(session: Session, model: str, *, is_json: bool) -> None:
             "state": one.state.value,
             "requester": one.requester,
             "model": one.tables[0],
-            "expires_at": one.expires_at.isoformat(),
+            "expires_at": deadline(one).isoformat(),
         }
         for one in of_session(session).tickets(model)
     ]
@@ -100,8 +101,8 @@ def approve(session: Session, model: str, reason: str, *, is_json: bool) -> None
 @click.option("--reason", required=True, help="Why, for the requester and the record.")
 @JSON
 @with_session
-def refuse(session: Session, model: str, reason: str, *, is_json: bool) -> None:
-    """Refuse a promotion that somebody else asked for."""
+def deny(session: Session, model: str, reason: str, *, is_json: bool) -> None:
+    """Deny a promotion that somebody else asked for."""
     vote(session, model, reason, is_approval=False, is_json=is_json)
 
 
@@ -135,7 +136,7 @@ def lines(found: Promotion) -> Iterator[str]:
     if ticket is not None:
         yield f"  consent   {ticket.ticket}: {ticket.state}, asked for by {ticket.requester}"
         for one in ticket.votes:
-            verb = "approved" if one.is_approval else "refused"
+            verb = "approved" if one.is_approval else "denied"
             yield f"  vote      {one.voter} {verb} at {one.at:%Y-%m-%d %H:%M} UTC"
     if found.status == "held":
         if found.excluded:

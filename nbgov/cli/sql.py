@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbgov.cli.commands import main, with_session
-from nbgov.errors import RequestInvalid
+from nbgov.cli.waiting import wait
+from nbgov.errors import ApprovalNeeded, RequestInvalid
 
 if TYPE_CHECKING:
     from nbgov.model import Result
@@ -35,26 +37,31 @@ if TYPE_CHECKING:
     show_default=True,
     help="table previews; the others write every row to standard output.",
 )
+@click.option("--wait", "is_patient", is_flag=True, help="Wait for an approval, then run it.")
 @with_session
 def sql(
     session: Session,
     statement: str | None,
-    connection: str | None,
     path: str | None,
     binds: tuple[str, ...],
-    rows_max: int | None,
-    dataset: str,
     form: str,
+    *,
+    is_patient: bool,
+    **how: Any,
 ) -> None:
-    """Run one statement. Without STATEMENT or --file it is read from standard input."""
-    result = session.sql(
-        read_statement(statement, path),
-        connection,
-        binds=read_binds(binds),
-        rows_max=rows_max,
-        dataset=dataset,
-        origin={"surface": "cli"},
-    )
+    """Run one statement. Without STATEMENT or --file it is read from standard input.
+
+    One that needs an approval ends with exit code 3 and names its ticket; with --wait it runs as
+    soon as the votes are there.
+    """
+    text, values = read_statement(statement, path), read_binds(binds)
+    run = partial(session.sql, text, binds=values, origin={"surface": "cli"}, **how)
+    try:
+        result = run()
+    except ApprovalNeeded as error:
+        if not is_patient:
+            raise
+        result = wait(session, error, run)
     with result:
         WRITERS[form](result)
     click.echo(describe(result), err=True)

@@ -72,6 +72,7 @@ class ApprovalSummary:
         state: Where the ticket stood when this was written.
         votes: Each voice; reasons are left out, since people write values into them.
         requested_at: When it was asked for.
+        is_emergency: Whether the requester went ahead without votes.
     """
 
     subject: Subject
@@ -81,11 +82,17 @@ class ApprovalSummary:
     state: str
     votes: tuple[Vote, ...]
     requested_at: datetime
+    is_emergency: bool = False
+
+    @property
+    def is_cleared(self) -> bool:
+        """Whether the ticket let its statement run, by votes or without."""
+        return self.state in {ApprovalState.APPROVED, ApprovalState.CONSUMED}
 
     @property
     def is_given(self) -> bool:
-        """Whether the consent was given, used since or not."""
-        return self.state in {ApprovalState.APPROVED, ApprovalState.CONSUMED}
+        """Whether people gave the consent, used since or not."""
+        return self.is_cleared and not self.is_emergency
 
     @classmethod
     def of(cls, approval: Approval) -> ApprovalSummary:
@@ -98,6 +105,7 @@ class ApprovalSummary:
             state=approval.state.value,
             votes=tuple(replace(vote, reason="") for vote in approval.votes),
             requested_at=approval.requested_at,
+            is_emergency=approval.emergency is not None,
         )
 
 

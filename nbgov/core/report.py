@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, assert_never
 from nbgov.core.policy import reported
 from nbgov.errors import NbgovError
 from nbgov.model import (
+    ApprovalMode,
     ApprovalQuorum,
     ByteLimit,
     ColumnMask,
@@ -125,10 +126,11 @@ def shape(obligation: Obligation) -> Report:
         case ContentMask(entities, score_min, _, operators):
             shaped = {"kind": "content", "entities": [*entities], "score_min": score_min}
             shaped |= {"operators": dict(operators)} if operators else {}
-        case ApprovalQuorum(rule, names, groups, roles, votes):
+        case ApprovalQuorum(rule, names, groups, roles, votes, mode):
             audience = {"names": names, "groups": groups, "roles": roles}
             by = {part: sorted(held) for part, held in audience.items() if held}
             shaped = {"kind": "approval", "rule": rule, "votes": votes, "by": by}
+            shaped |= {"mode": mode.value} if mode is not ApprovalMode.ONCE else {}
         case _:
             assert_never(obligation)
     return shaped

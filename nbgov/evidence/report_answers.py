@@ -74,13 +74,15 @@ def answers(account: Account) -> Iterator[tuple[Markup, Markup]]:
     )
     denied = whole.ended["denied"]
     yield row_of("Denied why?", "", "", f"{counted(denied, 'request')} denied: {reasons(account)}.")
-    voters = {one.record.principal or "" for one in overview.votes.newest}
+    voters = {one.record.principal or "" for one in overview.approvals.newest}
+    alone = overview.emergencies.count
     yield row_of(
         "Approved by whom?",
         "",
         "",
-        f"{counted(overview.votes.count, 'vote')}"
-        + (f" by {listed(sorted(voters))}." if voters else "."),
+        f"{counted(overview.approvals.count, 'vote')}"
+        + (f" by {listed(sorted(voters))}." if voters else ".")
+        + (f" {counted(alone, 'ticket')} used without votes." if alone else ""),
     )
     yield row_of(
         "What changed?",

@@ -196,9 +196,9 @@ def of_denials(account: Account) -> Iterator[Markup]:
 
 
 def of_votes(account: Account) -> Iterator[Markup]:
-    """Votes, newest first."""
+    """What was done with tickets, newest first."""
     yield element("h2", "Who approved what?")
-    head = ["Entry", "When", "Who", "Voice", "Ticket", "About"]
+    head = ["Entry", "When", "Who", "Step", "Ticket", "About"]
 
     def row(one: Told) -> list[str]:
         record = one.record
@@ -207,7 +207,7 @@ def of_votes(account: Account) -> Iterator[Markup]:
         return [*head_of(one), voice, record.ticket or "", prose(about)]
 
     yield from list_table(
-        head, account.overview.votes, row, label="Votes", none="Nobody voted on anything."
+        head, account.overview.steps, row, label="Steps of tickets", none="There were no tickets."
     )
 
 

@@ -108,6 +108,8 @@ def who_approved(approvals: tuple[ApprovalSummary, ...]) -> Answer:
     ]
     if said:
         return Answer("Who approved?", "", shortened(tuple(said)))
+    if any(one.is_emergency and one.is_cleared for one in approvals):
+        return Answer("Who approved?", "Nobody", "the requester went ahead in an emergency", "bad")
     told = "no ticket is approved" if approvals else NOT_NEEDED
     return Answer("Who approved?", "Nobody", told)
 

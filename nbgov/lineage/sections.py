@@ -123,11 +123,11 @@ def consents(lineage: Lineage) -> Iterator[Markup]:
             element("code", one.ticket),
             one.requester,
             ", ".join(
-                f"{vote.voter} {'approved' if vote.is_approval else 'refused'} {moment(vote.at)}"
+                f"{vote.voter} {'approved' if vote.is_approval else 'denied'} {moment(vote.at)}"
                 for vote in one.votes
             )
             or "no vote",
-            one.state,
+            f"{one.state}, in an emergency" if one.is_emergency else one.state,
             element("code", one.binding[:12]),
         ]
         for one in lineage.approvals

@@ -20,7 +20,6 @@ from nbgov.core.datasets import key_of, rows_key
 from nbgov.core.statement import split
 from nbgov.errors import NbgovError
 from nbgov.model import (
-    Approval,
     Catalog,
     DatasetVersion,
     Delivery,
@@ -31,14 +30,18 @@ from nbgov.model import (
     Run,
     Verdict,
 )
-from nbgov.session.administration import AnnouncedLog, identified, marks_of
+from nbgov.session.administration import AnnouncedLog, identified, marks_of, tell_lost
+from nbgov.session.tickets import Tickets
 from nbgov.session.tracking import delivered
-from nbgov.sinks import with_witnesses
+from nbgov.session.undoing import Undoing
+from nbgov.sinks import with_notices, with_witnesses
+from nbgov.watched import watched
 from nbgov.wiring import (
     build_world,
     find_config,
     open_engine,
     read_config,
+    read_secret,
     run_store,
 )
 
@@ -69,7 +72,7 @@ def connect(config: str | Path | None = None, *, as_: str | None = None) -> Sess
     return Session(find_config(config), claim=as_)
 
 
-class Session:
+class Session(Tickets, Undoing):
     """One principal's conversation. A context manager; methods raise :class:`~nbgov.NbgovError`.
 
     Args:
@@ -101,12 +104,21 @@ class Session:
             principal=self.principal,
             marks=partial(marks_of, self.config, world),
         )
-        self.world = replace(world, audit=self.log)
+        self.world = with_notices(
+            watched(replace(world, audit=self.log), session=self.id, principal=self.principal),
+            self.config,
+            path.parent,
+            secret=read_secret,
+            lost=partial(tell_lost, self.log),
+        )
         self.pipeline = Pipeline(self.world, session=self.id)
         self.voting = Voting(self.world, session=self.id)
+        self.forget_expired()
         OPEN[self.id] = self
         if world.mirroring is not None:
             world.mirroring.start()
+        if self.world.notifier is not None:
+            self.world.notifier.start()
         SEEN[path] = claim
 
     @staticmethod
@@ -141,6 +153,8 @@ class Session:
         rows_max: int | None = None,
         dataset: str = "",
         origin: Mapping[str, str] | None = None,
+        request: str = "",
+        ticket: str = "",
         **values: Any,
     ) -> Result:
         """Run a statement under the policy.
@@ -154,6 +168,8 @@ class Session:
             rows_max: Rows to deliver at most.
             dataset: Name to keep the result's version under.
             origin: Claims about where the request comes from, for the record.
+            request: A name for it, by which :meth:`cancel` can stop it from another thread.
+            ticket: The only approval ticket to use; no other one is opened.
             **values: Bound values by name.
 
         Returns:
@@ -165,20 +181,22 @@ class Session:
         """
         if values and (binds is None or isinstance(binds, Mapping)):
             binds = {**(binds or {}), **values}
-        request = self.request(
+        asked = self.request(
             sql,
             connection,
             {} if binds is None else binds,
             rows_max=rows_max,
             dataset=dataset,
             origin=origin,
+            id=request,
+            ticket=ticket,
         )
-        parts = self.parts(request)
+        parts = self.parts(asked)
         for part in parts if len(parts) > 1 else ():
             # One that is refused is recorded as that, before any other part has run.
             if not self.pipeline.foresee(part).statement.is_read:
                 # One of them may wait for approval or fail; run again, the others would run twice.
-                return self.pipeline.run(request)
+                return self.pipeline.run(asked)
         for part in parts[:-1]:
             for _ in self.pipeline.run(part).batches():
                 pass
@@ -197,7 +215,10 @@ class Session:
             texts = split(request.sql, self.dialect(request.connection))
         except NbgovError:
             return (request,)
-        return tuple(replace(request, sql=text) for text in texts) if len(texts) > 1 else (request,)
+        if len(texts) == 1:
+            return (request,)
+        # Each of them may need a ticket of its own.
+        return tuple(replace(request, sql=text, ticket="") for text in texts)
 
     def request(
         self, sql: str, connection: str | None, binds: Mapping[str, Any], **more: Any
@@ -231,24 +252,6 @@ class Session:
         if name not in self.engines:
             self.engines[name] = open_engine(self.path.parent, self.config, name)
         return self.engines[name]
-
-    # ------------------------------------------------------------ approvals
-
-    def pending(self) -> tuple[Approval, ...]:
-        """Tickets that wait for votes or for use, oldest first."""
-        return self.voting.pending()
-
-    def approval(self, ticket: str) -> Approval:
-        """The approval behind a ticket."""
-        return self.voting.ticket(ticket)
-
-    def vote(self, ticket: str, *, is_approval: bool, reason: str = "") -> Approval:
-        """Approve or refuse a ticket as this session's principal."""
-        return self.voting.vote(ticket, is_approval=is_approval, reason=reason, claim=self.claim)
-
-    def cancel_ticket(self, ticket: str) -> Approval:
-        """Take back a ticket that this session's principal asked for."""
-        return self.voting.cancel(ticket, claim=self.claim)
 
     # ------------------------------------------------------------ datasets and runs
 
@@ -370,6 +373,8 @@ class Session:
         while self.engines:
             self.engines.popitem()[1].close()
         world = self.world
+        if world.notifier is not None:
+            world.notifier.close()
         self.log.leave()
         if world.cosigning is not None:
             world.cosigning.close()
@@ -377,7 +382,7 @@ class Session:
             part.close()
         if world.mirroring is not None:
             world.mirroring.close()
-        for more in (world.catalogs, world.facts):
+        for more in (world.catalogs, world.facts, world.undo):
             if more is not None:
                 more.close()
         OPEN.pop(self.id, None)

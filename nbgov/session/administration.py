@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nbgov.assurance.deeds import admin_record
 from nbgov.backends.accounts import own_account
 from nbgov.core.case import canonical, code_of, status_of
-from nbgov.errors import BackendFailed, IdentityFailed
+from nbgov.errors import BackendFailed, IdentityFailed, NbgovError
 from nbgov.model import Principal
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 OPEN = "OPEN"
 CLOSE = "CLOSE"
 POLICY = "POLICY"
+NOTIFY = "NOTIFY"
 # Digits of a keyed digest: enough to tell the settings of one connection from other ones.
 MARK_DIGITS = 32
 
@@ -162,6 +163,21 @@ class AnnouncedLog:
         """Say that the session ends, and let go of the log. Callable more than once."""
         self.leave()
         self.log.close()
+
+
+def tell_lost(log: AnnouncedLog, ticket: str, receiver: str, why: str) -> None:
+    """Record that a message about a ticket will not arrive. Never raises, as nothing hangs on it.
+
+    Args:
+        log: The log of the session.
+        ticket: The ticket.
+        receiver: Who was to be told.
+        why: Why they are not.
+    """
+    note = f"{receiver}: {why}"
+    entry = log.entry(NOTIFY, status="error", code="notice-undelivered", ticket=ticket, note=note)
+    with suppress(NbgovError):
+        log.append(entry)
 
 
 def identified(world: World, claim: str | None, *, session: str) -> Principal:

@@ -18,6 +18,7 @@ from ocsf_json_schema.loader import get_ocsf_schema
 from nbgov.core.audit import ocsf
 from nbgov.core.audit.entry import GENESIS_DIGEST, decode, encode
 from nbgov.core.audit.ocsf import Events
+from nbgov.core.audit.ocsf_fields import OCSF_VERSION
 from nbgov.model import Record, RecordKind
 from tests.core.audit_records import AT, SEALED, drawn_records
 
@@ -32,7 +33,7 @@ NAMES = {
 @cache
 def validator(name):
     """What checks an event of a class, made of the schema that OCSF publishes."""
-    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(ocsf.OCSF_VERSION))
+    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION))
     return jsonschema.Draft202012Validator(schema.get_class_schema(name, ["security_control"]))
 
 
@@ -172,7 +173,16 @@ def test_a_deed_is_one_event():
 
 
 @pytest.mark.parametrize(
-    ("note", "activity"), [("approve", "Assign Privileges"), ("refuse", "refuse")]
+    ("note", "activity"),
+    [
+        ("approve", "Assign Privileges"),
+        ("break-glass", "Assign Privileges"),
+        ("revoke", "Revoke Privileges"),
+        ("cancel", "Revoke Privileges"),
+        ("deny", "deny"),
+        ("review", "review"),
+        ("request", "request"),
+    ],
 )
 def test_a_vote_is_about_who_asked(note, activity):
     """A vote names the principal whose ticket it is, where the log says who that was."""
@@ -180,6 +190,7 @@ def test_a_vote_is_about_who_asked(note, activity):
     pending, voted = events(record(status="pending", ticket="t1"), vote)
     assert pending["status"] == "pending"
     assert (voted["class_uid"], voted["activity_name"]) == (3005, activity)
+    assert voted["severity_id"] == (4 if note == "break-glass" else 1)
     assert voted["user"]["name"] == "ada"
     assert voted["actor"]["user"]["name"] == "grace"
     assert event(vote)["user"]["name"] == "unknown"

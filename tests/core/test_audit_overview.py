@@ -97,7 +97,7 @@ def test_what_administrators_do_is_listed_by_kind():
     )
     ada = found.people.of("ada")
     assert (ada.sessions, ada.closed, ada.refused, ada.via) == (1, 1, 1, {"os"})
-    lists = (found.policy_changes, found.deeds, found.clocks, found.votes)
+    lists = (found.policy_changes, found.deeds, found.clocks, found.steps)
     assert [one.count for one in (*lists, found.catalog_changes, found.repairs)] == [1] * 6
     assert found.deeds.newest[0].index == 5
     assert found.whole.requests == 0

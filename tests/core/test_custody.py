@@ -295,6 +295,16 @@ def test_a_ticket_that_nobody_approved_clears_nothing():
     assert found == {"approvals": f"nobody approved ticket {mute.approvals[0].ticket}"}
 
 
+def test_an_emergency_needs_its_entry_in_the_place_of_votes():
+    """Whoever went ahead without votes is on record for it, or the bundle does not hold."""
+    lineage = whole()
+    alone = replace(lineage.approvals[0], votes=(), is_emergency=True)
+    lineage = replace(lineage, approvals=(alone,))
+    known, lines = recorded(lineage)
+    found = failures(write_statement(known, lines, made_at=AT, maker="n"))
+    assert found == {"approvals": f"no entry records the votes on ticket {alone.ticket}"}
+
+
 def test_a_read_of_one_log_is_not_vouched_for_by_another():
     """The receipt names its log; an entry of equal number in another log is another entry."""
     known, lines = recorded(whole())

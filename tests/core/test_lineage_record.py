@@ -121,7 +121,7 @@ def test_a_summary_of_a_ticket_holds_neither_statement_nor_reason(verb, subject)
         verb=verb,
         tables=("main.people",),
         requested_at=AT,
-        expires_at=AT,
+        decide_by=AT,
         votes=(Vote("grace@acme.test", is_approval=True, reason="secret", at=AT),),
         state=ApprovalState.APPROVED,
     )

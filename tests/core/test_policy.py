@@ -337,6 +337,7 @@ def test_the_schema_for_editors_names_every_key() -> None:
         "content",
         "drift",
         "evidence",
+        "break_glass",
     }
 
 

@@ -158,7 +158,7 @@ def test_a_binding_is_to_exactly_one_promotion(one, other):
 def test_a_consent_to_a_statement_is_no_consent_to_a_promotion():
     """The bindings of both come from different domains."""
     model = ModelVersion("", "", "", "")
-    where = {"connection": "", "principal_name": "", "policy_digest": b""}
+    where = {"connection": "", "requester": "", "conditions": b"", "catalog": b""}
     assert binding(model, b"", "") != statement_binding("", {}, **where)
 
 
@@ -422,7 +422,7 @@ def test_a_consent_runs_out():
 
 @pytest.mark.parametrize("state", [s for s in ApprovalState if s is not ApprovalState.APPROVED])
 def test_no_other_state_releases_anything(state):
-    """A ticket that was refused, cancelled or used is none."""
+    """A ticket that was denied, cancelled, revoked or used is none."""
     ticket = replace(approved(asked(), GRACE), state=state)
     assert released(drifted(), ticket, TERMS, NOW).status == "held"
 

@@ -167,7 +167,7 @@ def test_an_empty_account_is_a_page(session):
     account = Account(Overview(), found, None, "user nobody", AT, "grace")
     html = page("t", report_main(account), style=STYLE)
     for told in ("no entry: user nobody", "Nobody asked for anything", "Nothing was masked",
-                 "Nothing was denied", "Nobody voted", "No checkpoint could be made"):  # fmt: skip
+                 "Nothing was denied", "There were no tickets", "No checkpoint could be made"):  # fmt: skip
         assert told in html
 
 

@@ -96,7 +96,7 @@ def test_search_lists_requests_once(made):
     """The newest come first, and an attempt is left out beside the entry that ends it."""
     text = ask(made, "search --table people").stdout.splitlines()
     assert text[0].split() == ["entry", "time", "(UTC)", "who", "what", "on", "how", "about"]
-    assert text[-1] == "5 entries: table people"
+    assert text[-1] == "7 entries: table people"
     told = "\n".join(text)
     for word in ("ok, 3 read", "denied-by-guard", "pending", "DELETE FROM people"):
         assert word in told
@@ -120,7 +120,8 @@ def test_search_for_text_and_time(made):
     """A part of the redacted statement, in any case; literals cannot be found."""
     assert len(answer(made, "search 'GROUP by'")) == 2
     assert answer(made, "search --text red --verb select") == []
-    assert answer(made, "search --since 1h --until now --kind vote") == []
+    (asked,) = answer(made, "search --since 1h --until now --kind vote")
+    assert asked["record"]["note"] == "request"
     assert answer(made, "search --until 2001-01-01") == []
     assert answer(made, "search --since 1h")
 
@@ -260,7 +261,10 @@ def test_tail_ends_with_the_newest(made):
     assert answer(made, "tail -n 500") == every
     last = ask(made, "tail -n 1").stdout.splitlines()[-1]
     assert last.split()[0] == str(every[-1]["index"])
-    assert [one["record"]["verb"] for one in answer(made, "tail --verb update")] == ["UPDATE"]
+    told = [one["record"] for one in answer(made, "tail --verb update")]
+    kinds = [one["kind"] for one in told]
+    assert kinds == ["attempt", "outcome", "vote", "outcome"]  # The dry run comes first.
+    assert {one["verb"] for one in told} == {"UPDATE"}
 
 
 def read_until(process, word):
@@ -311,8 +315,8 @@ def nbgov_command():
 def test_the_magic_says_the_same(made, session):
     """Text as on the command line, and HTML of the same lines."""
     [shown] = inline(session, "search --table people")
-    assert shown["text/plain"].splitlines()[-1] == "5 entries: table people"
-    assert shown["text/html"].count("<tr>") == 6
+    assert shown["text/plain"].splitlines()[-1] == "7 entries: table people"
+    assert shown["text/html"].count("<tr>") == 8
     [last] = inline(session, "tail -n 1")
     assert words_of(last["text/plain"])[2][-2:] == ["CLOSE", "ok"]
     assert words_of(inline(session, "tail")[0]["text/plain"])[-2][-2:] == ["CLOSE", "ok"]

@@ -42,6 +42,12 @@ def expect_error(result: Result, code: str) -> str:
     return text
 
 
+def open_ticket(folder: Path) -> str:
+    """The ticket that waits."""
+    (ticket,) = json.loads(nbgov(folder, "approvals", "list", "--json").stdout)
+    return str(ticket["ticket"])
+
+
 def test_a_table_shows_masks_and_replaced_entities(folder: Path) -> None:
     """The preview names each masked column, and says what was replaced in free text."""
     shown = nbgov(folder, "sql", "SELECT id, email, note FROM people ORDER BY id")
@@ -146,10 +152,10 @@ def test_a_server_that_is_down_tells_no_secret(
 
 
 def test_an_approval_goes_its_way(folder: Path) -> None:
-    """Ask, list, show, refuse oneself, approve, run once."""
+    """Ask, list, show, be refused one's own vote, approve, run once."""
     asked = nbgov(folder, "sql", CHANGE)
     assert asked.exit_code == 3
-    ticket = nbgov(folder, "approvals", "list").stdout.split()[0]
+    ticket = open_ticket(folder)
     assert CHANGE in nbgov(folder, "approvals", "show", ticket).stdout
     expect_error(nbgov(folder, "approvals", "approve", ticket), "self-approval")
     assert nbgov(folder, "approvals", "approve", ticket, as_="grace@acme.test").exit_code == 0
@@ -161,21 +167,20 @@ def test_an_approval_goes_its_way(folder: Path) -> None:
     assert nbgov(folder, "audit", "verify").exit_code == 0
 
 
-def test_a_refusal_reaches_the_requester(folder: Path) -> None:
-    """A refusal with its reason is what the requester sees next."""
+def test_a_denial_reaches_the_requester(folder: Path) -> None:
+    """A denial with its reason is what the requester sees next, and then they may ask anew."""
     nbgov(folder, "sql", CHANGE)
-    ticket = nbgov(folder, "approvals", "list").stdout.split()[0]
-    refused = nbgov(
-        folder, "approvals", "refuse", ticket, "--reason", "not today", as_="grace@acme.test"
-    )
-    assert refused.exit_code == 0
-    assert "not today" in expect_error(nbgov(folder, "sql", CHANGE), "approval-refused")
+    ticket = open_ticket(folder)
+    words = ("approvals", "deny", ticket, "--reason", "not today")
+    assert nbgov(folder, *words, as_="grace@acme.test").exit_code == 0
+    assert "not today" in expect_error(nbgov(folder, "sql", CHANGE), "approval-denied")
+    assert nbgov(folder, "sql", CHANGE).exit_code == 3
 
 
 def test_a_ticket_can_be_taken_back(folder: Path) -> None:
     """Its requester cancels it, and nobody else."""
     nbgov(folder, "sql", CHANGE)
-    ticket = nbgov(folder, "approvals", "list").stdout.split()[0]
+    ticket = open_ticket(folder)
     expect_error(
         nbgov(folder, "approvals", "cancel", ticket, as_="grace@acme.test"), "vote-not-permitted"
     )

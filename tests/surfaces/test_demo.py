@@ -27,7 +27,7 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path) -> None:
         "336,776 rows  real",
         "masked  name: redact (pii.name)",
         "Denied: DROP on main.passengers",
-        "approved (advisory)",
+        "is approved\n",
         "it ran once: 118 rows",
         "a second time it would need a new approval",
         "drifted",

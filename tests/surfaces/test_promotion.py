@@ -202,12 +202,12 @@ def test_whoever_got_the_training_data_cannot_vote(yard):
     assert yard.judge("models:/churn/1").status == "held"
 
 
-def test_a_refusal_ends_the_ticket(drifted):
-    """What was refused stays held, and can be asked for again."""
+def test_a_denial_ends_the_ticket(drifted):
+    """What was denied stays held, and can be asked for again."""
     drifted.command("request", "models:/churn/2")
-    refused = drifted.command("refuse", "models:/churn/2", "--reason", "wrong unit", as_="heidi")
-    assert refused.exit_code == 0
-    assert "heidi refused" in refused.stdout
+    denied = drifted.command("deny", "models:/churn/2", "--reason", "wrong unit", as_="heidi")
+    assert denied.exit_code == 0
+    assert "heidi denied" in denied.stdout
     assert drifted.command("request", "models:/churn/2").exit_code == 0
     assert drifted.judge("models:/churn/2").approval.state == "requested"
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nbgov.core.audit.entry import Entry
+from nbgov.core.case import DRY_RUN
 from nbgov.model import Receipt, Record, RecordKind
 
 HEADS = ("entry", "time (UTC)", "who", "what", "on", "how", "about")
@@ -70,6 +71,7 @@ def how(record: Record) -> str:
     counts = [
         f"{record.rows_read:,} read" if record.rows_read is not None else "",
         f"{record.rows_affected:,} changed" if record.rows_affected else "",
+        "rolled back" if record.plan == DRY_RUN else "",
     ]
     status, code = record.status or "", record.code or ""
     # Some codes say the status once more.

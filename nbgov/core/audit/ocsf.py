@@ -7,22 +7,30 @@ is ``docs/reference/ocsf.md``. Neither rows nor sealed literals are ever in an e
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
 
-from nbgov.core.audit.entry import ROWS, Entry, write_record
+from nbgov.core.audit.entry import Entry
+from nbgov.core.audit.ocsf_fields import (
+    BEGUN,
+    HIGH,
+    INFORMATIONAL,
+    LOW,
+    MEDIUM,
+    OTHER,
+    UNKNOWN,
+    Event,
+    endpoint,
+    header,
+    milliseconds,
+    some,
+    status_of,
+)
 from nbgov.core.audit.query import joined
-from nbgov.model import Receipt, Record, RecordKind
+from nbgov.core.case import DRY_RUN
+from nbgov.model import Record, RecordKind
 
-OCSF_VERSION = "1.8.0"
 OPEN_MAX = 10_000
-
-Event: TypeAlias = dict[str, Any]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-BEGUN = "begun"
 
 DATASTORE, AUTHENTICATION, ENTITY, ACCESS = 6005, 3002, 3004, 3005
 CATEGORIES = {3: "Identity & Access Management", 6: "Application Activity"}
@@ -32,7 +40,6 @@ CLASSES = {
     ENTITY: "Entity Management",
     ACCESS: "User Access Management",
 }
-UNKNOWN, OTHER = 0, 99
 
 # What a statement does, by its verb; else by its effects, of which the last one here counts.
 READ, UPDATE, QUERY, WRITE, CREATE, DELETE, LIST = 1, 2, 4, 5, 6, 7, 8
@@ -66,7 +73,6 @@ VERBS = {
 EFFECTS = {"read": QUERY, "ddl": UPDATE, "write": WRITE}
 
 # What an administrator does: the activity of class 3004, the entity, and how grave it is.
-INFORMATIONAL, LOW, MEDIUM, HIGH = 1, 2, 3, 4
 MANAGED: Mapping[str, tuple[int, str, str, int]] = {
     "POLICY": (3, "Update", "policy", INFORMATIONAL),
     "CONNECTIONS": (3, "Update", "connections", INFORMATIONAL),
@@ -83,21 +89,17 @@ MANAGED: Mapping[str, tuple[int, str, str, int]] = {
 }
 ENTITY_POLICY = 5
 
-# How a request ended: status, how grave it is, and what the control did of its own accord.
+# What people do with a ticket: the activity of class 3005.
+ASSIGN, REVOKE = (1, "Assign Privileges"), (2, "Revoke Privileges")
+VOTES: Mapping[str, tuple[int, str]] = {
+    "approve": ASSIGN,
+    "break-glass": ASSIGN,
+    "revoke": REVOKE,
+    "cancel": REVOKE,
+}
+
+# What the policy did of its own accord: action and disposition.
 ALLOWED, DENIED = (1, 1), (2, 2)
-SUCCESS, FAILURE = 1, 2
-STATUSES = {
-    "ok": (SUCCESS, "Success", INFORMATIONAL),
-    "denied": (FAILURE, "Failure", MEDIUM),
-    "error": (FAILURE, "Failure", LOW),
-    "cancelled": (FAILURE, "Failure", INFORMATIONAL),
-    "dropped": (FAILURE, "Failure", INFORMATIONAL),
-    "leaks": (FAILURE, "Failure", HIGH),
-}
-# Fields that have a place of their own in every event, or none at all.
-PLACED = {"at", "kind", "principal", "account", "groups", "session", "statement"} | {
-    row.name for row in ROWS if row.keeping == "seal"
-}
 
 
 class Events:
@@ -187,93 +189,6 @@ class Events:
         return of_request(entry, record)
 
 
-# ---------------------------------------------------------------- what every event has
-
-
-def header(entry: Entry, record: Record, product_version: str) -> Event:
-    """What an event of any class has."""
-    status_id, status, severity = status_of(record)
-    receipt = Receipt(entry.origin, entry.index, entry.digest)
-    detail = "; ".join(part for part in (record.reason, record.note) if part)
-    return {
-        "time": milliseconds(record.at),
-        "severity_id": severity,
-        "status_id": status_id,
-        "status": status,
-        **some("status_code", record.sqlstate or record.code),
-        **some("status_detail", detail),
-        "actor": actor(record),
-        "metadata": {
-            "version": OCSF_VERSION,
-            "product": {"name": "nbgov", "vendor_name": "nbgov", "version": product_version},
-            "uid": str(receipt),
-            "sequence": entry.index,
-            "log_name": entry.origin,
-            "log_provider": "nbgov",
-            "profiles": ["security_control"],
-            **some("correlation_uid", record.ticket or record.request),
-        },
-        "unmapped": {"nbgov": unmapped(entry, record)},
-    }
-
-
-def status_of(record: Record) -> tuple[int, str, int]:
-    """Status, its name, and how grave it is."""
-    if record.kind is RecordKind.INTERRUPTED:
-        return OTHER, "interrupted", LOW
-    if record.kind is RecordKind.ATTEMPT or record.status == BEGUN:
-        return UNKNOWN, "Unknown", INFORMATIONAL
-    if record.kind is RecordKind.REPAIR:
-        return SUCCESS, "Success", MEDIUM
-    # The status of a vote is that of its ticket, unless the vote itself was refused.
-    if record.status is None or (record.kind is RecordKind.VOTE and record.code is None):
-        return SUCCESS, "Success", INFORMATIONAL
-    return STATUSES.get(record.status, (OTHER, record.status, INFORMATIONAL))
-
-
-def actor(record: Record) -> Event:
-    """Who acts, as far as it is known."""
-    user = {
-        "name": record.principal or "",
-        "uid": record.principal or "",
-        "type_id": 1,
-        **some("account", {"name": record.account} if record.account else None),
-        **some("groups", [{"name": name} for name in record.groups or ()]),
-    }
-    return {
-        **some("user", user if record.principal else None),
-        **some("idp", {"name": record.via} if record.via else None),
-        **some("app_name", (record.origin or {}).get("surface")),
-        "session": {"uid": record.session or "none"},
-    }
-
-
-def endpoint(record: Record) -> Event:
-    """Where a request comes from; what its surface says of that is a claim."""
-    claims = record.origin or {}
-    return {
-        "name": claims.get("surface") or record.mode,
-        **some("hostname", claims.get("host")),
-        **some("ip", address(claims.get("ip", ""))),
-    }
-
-
-def address(text: str) -> str:
-    """The text if it is an address, else nothing: the format knows no claims."""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return ""
-
-
-def unmapped(entry: Entry, record: Record) -> Event:
-    """What nbgov alone knows, under its own names; ``origin`` in a record is what it claims."""
-    fields = {name: value for name, value in write_record(record).items() if name not in PLACED}
-    if "origin" in fields:
-        fields["claims"] = fields.pop("origin")
-    return {"prev": entry.prev_digest.hex(), "kind": record.kind.value, **fields}
-
-
 # ---------------------------------------------------------------- what each class has
 
 
@@ -307,6 +222,8 @@ def of_request(entry: Entry, record: Record) -> Event:
 def activity_of(record: Record) -> tuple[int, str]:
     """What a statement does, by its verb, else by its effects."""
     effects = record.effects or ()
+    if record.plan == DRY_RUN:
+        return OTHER, "Dry run, rolled back"
     if not record.verb and not effects:
         return UNKNOWN, ACTIVITY_NAMES[UNKNOWN]
     known = [number for effect, number in EFFECTS.items() if effect in effects]
@@ -351,16 +268,17 @@ def of_session(entry: Entry, record: Record) -> Event:
 
 def of_vote(record: Record, requester: str) -> Event:
     """A voice on a ticket: class 3005, where consent is a privilege of whoever asked."""
-    is_approval = record.note == "approve"
+    activity, name = VOTES.get(record.note or "", (OTHER, record.note or "Other"))
     tables = ", ".join(record.tables or ()) or record.connection or "unknown"
     return {
         "class_uid": ACCESS,
-        "activity_id": 1 if is_approval else OTHER,
-        "activity_name": "Assign Privileges" if is_approval else record.note or "Other",
+        "activity_id": activity,
+        "activity_name": name,
         "user": {"name": requester or "unknown", "type_id": 1 if requester else UNKNOWN},
         "privileges": [f"{record.verb or 'statement'} on {tables}"],
         "resources": [{"name": tables, **some("uid", record.ticket)}],
         "src_endpoint": endpoint(record),
+        **({"severity_id": HIGH} if record.note == "break-glass" else {}),
     }
 
 
@@ -387,13 +305,3 @@ def of_deed(entry: Entry, record: Record) -> Event:
         "entity": entity,
         **fields,
     }
-
-
-def some(name: str, value: Any) -> Event:
-    """A member for a value that is there; nothing for one that is not."""
-    return {} if value is None or value in ("", []) else {name: value}
-
-
-def milliseconds(at: datetime) -> int:
-    """A moment as OCSF counts it."""
-    return (at - EPOCH) // timedelta(milliseconds=1)

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Generic, TypeVar
 
+from nbgov.core.case import DRY_RUN
 from nbgov.model import Record, RecordKind
 
 NAMES_MAX = 2_000
@@ -144,8 +145,12 @@ class Overview:
         denials: Denied requests, by code, rules and name.
         policies: The policies that requests were decided under, by digest and commit.
         modes: Requests by mode and assurance.
-        votes, policy_changes, catalog_changes, deeds: Entries by themselves.
+        steps: What was done with tickets; approvals and emergencies are among it.
+        approvals: Votes that approve.
+        emergencies: Tickets whose requester went ahead without votes.
+        policy_changes, catalog_changes, deeds: Entries by themselves.
         clocks, repairs, interrupted: Entries by themselves that tell of a gap.
+        dry_runs: Writes that were run for their voters and rolled back; no request counts them.
         repeats: Entries with the time of the one before, as a clock that went back leaves them.
     """
 
@@ -162,13 +167,16 @@ class Overview:
         self.denials: Slots[tuple[str, str, str], Span] = Slots(Span)
         self.policies: Slots[tuple[str, str], Span] = Slots(Span)
         self.modes: Slots[tuple[str, str], Span] = Slots(Span)
-        self.votes: Listed[Told] = Listed()
+        self.steps: Listed[Told] = Listed()
+        self.approvals: Listed[Told] = Listed()
+        self.emergencies: Listed[Told] = Listed()
         self.policy_changes: Listed[Told] = Listed()
         self.catalog_changes: Listed[Told] = Listed()
         self.deeds: Listed[Told] = Listed()
         self.clocks: Listed[Told] = Listed()
         self.repairs: Listed[Told] = Listed()
         self.interrupted: Listed[Told] = Listed()
+        self.dry_runs = 0
         self.repeats = 0
 
     def add(self, index: int, record: Record) -> None:
@@ -184,13 +192,15 @@ class Overview:
         self.last_at = record.at
         told = Told(index, record)
         match record.kind:
+            case RecordKind.OUTCOME | RecordKind.INTERRUPTED if record.plan == DRY_RUN:
+                self.dry_runs += 1
             case RecordKind.OUTCOME:
                 self.add_request(record, record.status or "unknown")
             case RecordKind.INTERRUPTED:
                 self.add_request(record, "interrupted")
                 self.interrupted.add(told)
             case RecordKind.VOTE:
-                self.votes.add(told)
+                self.add_step(told)
             case RecordKind.CATALOG:
                 self.catalog_changes.add(told)
             case RecordKind.REPAIR:
@@ -221,6 +231,14 @@ class Overview:
         if how == "denied":
             rules = ", ".join(record.rules or ())
             self.denials.of((record.code or "", rules, name)).add(record.at)
+
+    def add_step(self, told: Told) -> None:
+        """Take what somebody did with a ticket, or was refused to do."""
+        self.steps.add(told)
+        if told.record.code is None and told.record.note == "approve":
+            self.approvals.add(told)
+        elif told.record.code is None and told.record.note == "break-glass":
+            self.emergencies.add(told)
 
     def add_deed(self, told: Told) -> None:
         """Take what an administrator did; what only begins is told when it ends."""

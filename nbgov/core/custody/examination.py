@@ -187,7 +187,7 @@ def of_approvals(custody: Custody, entries: Mapping[tuple[str, int], Entry]) -> 
     votes = {
         (one.record.ticket, one.record.principal)
         for one in entries.values()
-        if one.record.kind is RecordKind.VOTE and one.record.note == "approve"
+        if one.record.kind is RecordKind.VOTE and one.record.note in {"approve", "break-glass"}
     }
     wanted = dict.fromkeys(one.ticket for one in custody.lineage.deliveries if one.ticket)
     problems = [f"ticket {ticket} is not here" for ticket in wanted if ticket not in approvals]
@@ -195,11 +195,13 @@ def of_approvals(custody: Custody, entries: Mapping[tuple[str, int], Entry]) -> 
         found = approvals.get(ticket)
         if found is None:
             continue
-        if ticket in wanted and not found.is_given:
+        if ticket in wanted and not found.is_cleared:
             problems.append(f"ticket {ticket} was not approved")
         voters = [vote.voter for vote in found.votes if vote.is_approval]
         if found.is_given and not voters:
             problems.append(f"nobody approved ticket {ticket}")
+        # Whoever went ahead without votes has an entry for that in the place of the votes.
+        voters += [found.requester] if found.is_emergency else []
         if not all((ticket, voter) in votes for voter in voters):
             problems.append(f"no entry records the votes on ticket {ticket}")
     yield check(

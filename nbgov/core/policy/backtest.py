@@ -15,7 +15,7 @@ from datetime import datetime
 
 from sqlglot.tokenizer_core import Token, TokenType
 
-from nbgov.core.case import describe
+from nbgov.core.case import DRY_RUN, describe
 from nbgov.core.policy.cases import DENY, PERMIT, Answer, Asked, Decide
 from nbgov.core.policy.conditions import Context
 from nbgov.core.policy.diff import Conditions, condition_kinds
@@ -123,10 +123,14 @@ def backtest(
 
 
 def requests(records: Iterable[Record]) -> Iterator[Record]:
-    """One record of each request that was decided: the first that states the decision."""
+    """One record of each request that was decided: the first that states the decision.
+
+    A dry run is no request of its own.
+    """
     seen: set[str] = set()
     for record in records:
         is_request = record.kind in {RecordKind.ATTEMPT, RecordKind.OUTCOME}
+        is_request = is_request and record.plan != DRY_RUN
         if is_request and record.decision is not None and record.request not in seen:
             seen.add(record.request)
             yield record

@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from nbgov.core.policy.audience import NOBODY, STRICT, ApprovalTerms, Audience
+from nbgov.core.policy.audience import (
+    NOBODY,
+    STRICT,
+    ApprovalTerms,
+    Audience,
+    EmergencyTerms,
+)
 from nbgov.core.policy.conditions import Condition, compile_condition
 from nbgov.core.policy.drift import DriftSection
 from nbgov.core.policy.patterns import COLUMN_PARTS, covers, covers_table, pattern
@@ -177,6 +183,7 @@ class PolicyDocument:
         content: What to look for in text that no tag classifies.
         drift: What the project calls drift of training data, and what holds a promotion.
         evidence: Who may see what the audit log keeps sealed.
+        break_glass: Who may go ahead without the votes that a rule asks for.
     """
 
     __pydantic_config__ = STRICT
@@ -187,6 +194,7 @@ class PolicyDocument:
     content: ContentTerms = field(default_factory=ContentTerms)
     drift: DriftSection = field(default_factory=DriftSection)
     evidence: EvidenceTerms = field(default_factory=EvidenceTerms)
+    break_glass: EmergencyTerms = field(default_factory=EmergencyTerms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,91 +6,24 @@ the declared principals, and stay silent where there are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from nbgov.core.policy.audience import Audience
 from nbgov.core.policy.document import Policy, Rule
-from nbgov.core.policy.patterns import (
-    COLUMN_PARTS,
-    EVERY,
-    GLOB,
-    glob,
-    is_on,
-    part_name,
-    pattern,
-    resource_name,
-)
+from nbgov.core.policy.lint_consents import asking_nobody, breaking_nothing
+from nbgov.core.policy.lint_values import LintProblem, Surroundings
+from nbgov.core.policy.patterns import COLUMN_PARTS, EVERY, GLOB, glob, pattern, resource_name
 from nbgov.core.rewrite.filters import check_filter
 from nbgov.errors import ConfigInvalid
-from nbgov.model import Catalog, Column, MaskKind, Principal, Table, TableName
+from nbgov.model import Catalog, Column, MaskKind, Table, TableName
+
+__all__ = ["LintProblem", "Surroundings", "lint"]
 
 TEXT_TYPES = ("char", "text", "string", "clob")
 TIME_TYPES = ("date", "timestamp", "datetime")
 READ_TERMS = ("masks", "row_filter")
 WRITES = {"insert", "update", "delete"}
-
-
-@dataclass(frozen=True, slots=True)
-class LintProblem:
-    """One thing that is wrong.
-
-    Attributes:
-        code: ``P`` and three digits; it never changes its meaning.
-        place: Where in the policy, such as ``rules.analysts-read.on``.
-        message: What is wrong.
-        next_step: What to do about it.
-        is_error: Whether it is wrong for certain; a remark may be meant.
-    """
-
-    code: str
-    place: str
-    message: str
-    next_step: str
-    is_error: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a policy is held against.
-
-    Attributes:
-        connections: Names of all connections; nothing where they are not known.
-        catalogs: What connections hold; those that could not be asked are left out.
-        principals: Everybody who is declared; nothing where they are not known.
-    """
-
-    connections: frozenset[str] = frozenset()
-    catalogs: Mapping[str, Catalog] = field(default_factory=dict)
-    principals: tuple[Principal, ...] = ()
-
-    def tables(self, text: str) -> Iterator[tuple[str, Table]]:
-        """The tables that the table part of a pattern matches, with their connection."""
-        one = pattern(text).table
-        for connection, catalog in self.catalogs.items():
-            for table in catalog.tables.values():
-                if one.fullmatch(resource_name(connection, table.name)):
-                    yield connection, table
-
-    def columns(self, text: str) -> Iterator[tuple[str, Table, Column]]:
-        """The columns that a pattern matches."""
-        one = pattern(text).column
-        for connection, table in self.tables(text):
-            for column in table.columns:
-                if one is None or one.fullmatch(part_name(column.name)):
-                    yield connection, table, column
-
-    def is_asked(self, text: str) -> bool:
-        """Whether the catalogs of all connections that a pattern may be about are known."""
-        names = {name for name in self.connections if is_on(name, text)}
-        names |= {name for name in self.catalogs if is_on(name, text)}
-        return bool(names) and names <= self.catalogs.keys()
-
-    def is_elsewhere(self, text: str) -> bool:
-        """Whether a pattern is about no connection that there is."""
-        names = self.connections | self.catalogs.keys()
-        return bool(self.connections) and not any(is_on(name, text) for name in names)
 
 
 def lint(policy: Policy, surroundings: Surroundings) -> tuple[LintProblem, ...]:
@@ -282,7 +215,7 @@ def tagged(
     return [(table, column) for (table, _), column in found.items()]
 
 
-# ---------------------------------------------------------------- filters, approvals, functions
+# ---------------------------------------------------------------- filters and functions
 
 
 def filtering_wrongly(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
@@ -311,23 +244,6 @@ def filter_problem(predicate: str, table: Table, catalog: Catalog) -> str:
     except ConfigInvalid as error:
         return error.why
     return ""
-
-
-def asking_nobody(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
-    """P109: an approval that nobody, or too few people, can give."""
-    rules = policy.document.rules
-    asked = {f"rules.{one.id}.obligations.approval": one.obligations.approval for one in rules}
-    for place, terms in {**asked, "drift.approval": policy.document.drift.approval}.items():
-        if terms is None or not around.principals:
-            continue
-        voters = [principal for principal in around.principals if terms.by.holds(principal)]
-        if len(voters) < terms.votes:
-            yield LintProblem(
-                "P109",
-                place,
-                f"{terms.votes} votes are asked for, and {len(voters)} of those declared may vote",
-                "correct by:, or declare the people in nbgov.yaml",
-            )
 
 
 def registering_nothing(policy: Policy, around: Surroundings) -> Iterator[LintProblem]:
@@ -384,6 +300,7 @@ CHECKS: tuple[Callable[[Policy, Surroundings], Iterator[LintProblem]], ...] = (
     masking_to_null,
     filtering_wrongly,
     asking_nobody,
+    breaking_nothing,
     without_people,
     without_effect,
     registering_nothing,

@@ -61,6 +61,9 @@ def rule_obligations(rule: Rule, *, is_read: bool) -> Iterator[Obligation]:
             groups=frozenset(by.groups),
             roles=frozenset(by.roles),
             votes_min=terms.approval.votes,
+            mode=terms.approval.mode,
+            wait_s=terms.approval.wait_s,
+            valid_s=terms.approval.valid_s,
         )
 
 

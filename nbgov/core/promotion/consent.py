@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nbgov.core.approval import folded, has_quorums, has_run_out
 from nbgov.core.promotion.values import Promotion, reference
 from nbgov.errors import Denied
-from nbgov.model import Approval, ApprovalQuorum, ApprovalState, DriftTerms, Release
+from nbgov.model import Approval, ApprovalMode, ApprovalQuorum, ApprovalState, DriftTerms, Release
 
 VERB = "PROMOTE"
 RULE = "drift.approval"
@@ -64,13 +64,15 @@ def open_ticket(
         binding_digest=bytes.fromhex(promotion.binding),
         connection=promotion.model,
         sql="\n".join(statement(promotion)),
-        binds="",
+        binds="{}",
         requester=requester,
         quorums=(asked,),
         verb=VERB,
         tables=(promotion.reference, f"runs:/{promotion.run_id}"),
         requested_at=now,
-        expires_at=now + LIFETIME,
+        decide_by=now + LIFETIME,
+        mode=ApprovalMode.WINDOW,
+        valid_s=int(LIFETIME.total_seconds()),
     )
 
 
@@ -98,6 +100,7 @@ def released(
     held = replace(promotion, approval=approval)
     if promotion.status != "held" or not promotion.model_digest:
         return held
+    # A promotion is let pass as often as it is asked for, until the consent ends.
     if approval.state is not ApprovalState.APPROVED:
         return held
     excluded = set(map(folded, promotion.excluded))
