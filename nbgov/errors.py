@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "unknown-run": "The run is not in the run store.",
     "unknown-ticket": "The approval ticket is not in the store.",
     "unknown-dataset": "A reference means no dataset version, or more than one.",
+    "undo-unknown": "Nothing is kept of a write that it could be undone with.",
     "unknown-record": "The audit log has no entry of this number.",
     "unknown-reference": "Nothing that can be compared has this name.",
     "no-baseline": "There is nothing earlier to compare with.",
@@ -54,8 +55,9 @@ CODES: dict[str, str] = {
     "plan-shows-values": "A plan of a statement that reads protected data would tell about it.",
     "laundering": "A write would copy sensitive columns to where their tags do not reach.",
     "mask-token-written": "A write holds what a mask shows instead of a stored value.",
-    "approval-refused": "A voter refused the ticket.",
+    "approval-denied": "A voter denied the ticket.",
     "self-approval": "A principal cannot vote on their own ticket.",
+    "emergency-not-permitted": "The principal may not break the glass, or not before a review.",
     "vote-not-permitted": "The principal may not vote on this ticket.",
     "unseal-not-permitted": "The policy does not let the principal see sealed literals.",
     "promotion-held": "A model version may not be promoted, or nobody could consent to it.",
@@ -70,6 +72,9 @@ CODES: dict[str, str] = {
     "witness-unavailable": "A witness of the audit log did not answer.",
     "address-unavailable": "A server cannot listen where it should.",
     "audit-unavailable": "The audit log could not be written, so nothing ran.",
+    "notice-undelivered": "A message about a ticket did not arrive.",
+    "dry-run-unavailable": "The database cannot promise to roll the statement back.",
+    "undo-unavailable": "What a write changed could not be kept, so it was rolled back.",
     "state-unavailable": "A file or store under the state folder could not be read or written.",
     "seal-erased": "The key of what an audit entry keeps sealed was destroyed.",
     "detector-failed": "The PII detector failed, so nothing was released.",
@@ -96,6 +101,8 @@ CODES: dict[str, str] = {
     "lineage-invalid": "A lineage record does not decode.",
     "custody-broken": "A file is no custody bundle, or was changed.",
     "ticket-conflict": "The approval ticket changed, expired or was used meanwhile.",
+    "ticket-forged": "A step of an approval ticket is none that a ticket can take.",
+    "undo-broken": "What was kept of a write is not what was sealed for it.",
     # ConfigInvalid
     "config-missing": "No nbgov.yaml was found.",
     "config-invalid": "nbgov.yaml does not decode.",
@@ -199,6 +206,11 @@ class ApprovalNeeded(NbgovError):
     def __init__(self, what: str, *, ticket: str, why: str = "", next_step: str = "") -> None:
         super().__init__(what, why=why, next_step=next_step)
         self.ticket = ticket
+
+    def _render_traceback_(self) -> list[str]:
+        """One line in a notebook: nothing failed, and the card above it tells the rest."""
+        step = f" Next: {self.next_step}." if self.next_step else ""
+        return [f"{self.what} Ticket {self.ticket}.{step}"]
 
 
 class BackendFailed(NbgovError):

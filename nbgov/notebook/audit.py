@@ -19,7 +19,7 @@ from nbgov.core.visible import safe, visible
 from nbgov.evidence.search import Found, find, look_up, refresh
 from nbgov.evidence.tailing import newest
 from nbgov.notebook import entries
-from nbgov.notebook.command import parsed, row_count, wrong
+from nbgov.notebook.command import above_zero, parsed, wrong
 from nbgov.notebook.grids import wrapped_html
 from nbgov.notebook.render import title_html
 
@@ -91,10 +91,10 @@ def parser(word: str) -> ArgumentParser:
     )
     if word == "search":
         made.add_argument("words", nargs="*", metavar="TEXT", help="a part of the statement")
-        made.add_argument("--limit", type=row_count, default=LIMIT, metavar="N", help="entries")
+        made.add_argument("--limit", type=above_zero, default=LIMIT, metavar="N", help="entries")
         made.add_argument("--oldest", action="store_true", help="begin with the oldest")
     elif word == "tail":
-        made.add_argument("-n", type=row_count, default=TAIL, metavar="N", help="entries")
+        made.add_argument("-n", type=above_zero, default=TAIL, metavar="N", help="entries")
     elif word in {"show", "prove"}:
         made.add_argument("reference", metavar="N|RECEIPT" if word == "show" else "N")
     elif word == "report":

@@ -30,7 +30,10 @@ from nbgov.errors import RequestInvalid
 # Longer SQL is refused by the session anyway; this stops a wrong file before it is read.
 FILE_BYTES_MAX = 1_000_000
 
-OPTION = re.compile(r"""\s*-{1,2}[A-Za-z][\w-]*(?:=|[ \t]+)?(?:"[^"\n]*"|'[^'\n]*'|\S+)?""")
+# Only --wait stands alone; every other option takes the word behind it.
+OPTION = re.compile(
+    r"""\s*(?:--wait(?!\S)|-{1,2}[A-Za-z][\w-]*(?:=|[ \t]+)?(?:"[^"\n]*"|'[^'\n]*'|\S+)?)"""
+)
 WORD = re.compile(r"\s*(\S+)")
 ASSIGNMENT = re.compile(r"\s*([\w.$]+)\s*(=\s*)?<<")
 
@@ -49,6 +52,8 @@ class Command:
         form: ``pandas``, ``arrow`` or ``polars``.
         rows_max: Rows to deliver at most, or ``None``.
         dataset: The name the result is kept under, or empty.
+        is_waiting: Whether the cell waits for the votes that the statement needs.
+        wait_s: Seconds to wait for them at most, or ``None``.
     """
 
     sql: str
@@ -58,6 +63,8 @@ class Command:
     form: str
     rows_max: int | None
     dataset: str
+    is_waiting: bool = False
+    wait_s: int | None = None
 
 
 def read_command(
@@ -96,6 +103,8 @@ def read_command(
         form=options.form or "pandas",
         rows_max=options.rows_max,
         dataset=options.dataset or "",
+        is_waiting=bool(options.wait or options.wait_s),
+        wait_s=options.wait_s,
     )
 
 
@@ -195,16 +204,16 @@ class Once(Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Store the value, or refuse a second one."""
+        """Store the value, ``True`` for an option that takes none, or refuse a second one."""
         if getattr(namespace, self.dest) is not None:
             parser.error(f"{option_string} is given twice")
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
-def row_count(text: str) -> int:
-    """A number of rows above zero."""
+def above_zero(text: str) -> int:
+    """A whole number above zero."""
     if not text.isdecimal() or int(text) == 0:
-        message = "a row limit is a whole number above zero"
+        message = "it has to be a whole number above zero"
         raise ArgumentTypeError(message)
     return int(text)
 
@@ -218,10 +227,12 @@ OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "kind of frame to return; pandas unless given",
         },
     ),
-    (("--rows-max",), {"type": row_count, "metavar": "N", "help": "deliver at most N rows"}),
+    (("--rows-max",), {"type": above_zero, "metavar": "N", "help": "deliver at most N rows"}),
     (("--dataset",), {"metavar": "NAME", "help": "name to keep the dataset version under"}),
     (("-o", "--out"), {"metavar": "NAME", "help": "variable to assign, as NAME << does"}),
     (("-f", "--file"), {"metavar": "PATH", "help": "read the statement from a file"}),
+    (("--wait",), {"nargs": 0, "help": "wait in this cell for the votes that are needed"}),
+    (("--wait-s",), {"type": above_zero, "metavar": "N", "help": "wait N seconds at most"}),
 )
 
 

@@ -1,4 +1,4 @@
-"""HTML and text of what a person is shown: first rows of a result, approvals, facts.
+"""HTML and text of what a person is shown: first rows of a result, and facts.
 
 Everything shown here may come from an attacker: cell values, column names, SQL. So every string
 passes through ``safe`` or ``visible`` of :mod:`nbgov.core.visible`, and no output has a link, a
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from nbgov.core.checks import counted
 from nbgov.core.visible import cells_wide, cut, safe, visible
-from nbgov.model import Approval, ApprovalQuorum, Vote
 from nbgov.notebook.cells import is_number, texts
 
 if TYPE_CHECKING:
@@ -28,16 +27,15 @@ COLUMNS_SHOWN_MAX = 100
 TEXT_CELL_CHARS_MAX = 32
 TEXT_WIDTH_MAX = 100
 
-ADVISORY = (
-    "The store judges votes, but whoever owns this computer can go round it: embedded mode advises."
-)
-
 # A front end that does not trust a notebook drops this; the tags below it carry the meaning then.
 # The doubled class outweighs JupyterLab's own rules for tables in outputs.
 STYLE = """<style>
-.nbgov { color: var(--jp-content-font-color1, inherit); font-size: var(--jp-ui-font-size1, 13px); }
+.nbgov { color: var(--jp-content-font-color1, inherit);
+  font-family: var(--jp-ui-font-family, inherit);
+  font-size: var(--jp-ui-font-size1, 13px); line-height: 1.45; }
 .nbgov .nbgov-scroll { overflow-x: auto; }
 .nbgov.nbgov table { border-collapse: collapse; font-size: inherit; margin: 0; table-layout: auto; }
+.nbgov.nbgov tbody tr { background: none; }
 .nbgov.nbgov th, .nbgov.nbgov td { max-width: 32em; overflow: hidden; padding: 0.3em 0.7em;
   text-align: left; text-overflow: ellipsis; vertical-align: top; white-space: pre; }
 .nbgov.nbgov thead th { border-bottom: 1px solid var(--jp-border-color1, #8888);
@@ -46,19 +44,41 @@ STYLE = """<style>
 .nbgov small { font-size: var(--jp-ui-font-size0, 11px); }
 .nbgov small, .nbgov .nbgov-null, .nbgov.nbgov .nbgov-facts th {
   color: var(--jp-content-font-color2, inherit); font-weight: normal; }
-.nbgov .nbgov-foot { margin-top: 0.5em; }
-.nbgov mark { background: none; border: 1px solid currentColor; border-radius: 0.7em;
-  color: var(--jp-warn-color0, #b26a00); font-size: var(--jp-ui-font-size0, 11px);
+.nbgov .nbgov-foot, .nbgov .nbgov-part { margin-top: 0.5em; }
+.nbgov mark { background: none; border: 1px solid var(--jp-warn-color1, #b26a00);
+  border-radius: 0.7em; color: var(--jp-content-font-color1, inherit);
+  font-size: var(--jp-ui-font-size0, 11px);
   font-weight: normal; padding: 0 0.5em; white-space: nowrap; }
-.nbgov mark.nbgov-good { color: var(--jp-success-color0, #2e7d32); }
-.nbgov mark.nbgov-bad { color: var(--jp-error-color0, #c62828); }
-.nbgov mark.nbgov-quiet { color: var(--jp-content-font-color2, inherit); }
+.nbgov mark.nbgov-good { border-color: var(--jp-success-color1, #2e7d32); }
+.nbgov mark.nbgov-bad { border-color: var(--jp-error-color1, #c62828); }
+.nbgov mark.nbgov-quiet { border-color: var(--jp-border-color1, #8888); }
 .nbgov .nbgov-title { margin-bottom: 0.4em; }
+.nbgov.nbgov p { margin: 0 0 0.4em; }
+.nbgov.nbgov .nbgov-facts th, .nbgov.nbgov .nbgov-facts td {
+  padding-bottom: 0.1em; padding-top: 0.1em; }
+.nbgov.nbgov .nbgov-facts th { padding-left: 0; }
 .nbgov.nbgov .nbgov-facts td { max-width: none; overflow-wrap: anywhere; white-space: pre-wrap; }
 .nbgov.nbgov td.nbgov-long { max-width: 48em; overflow-wrap: anywhere; white-space: pre-wrap; }
-.nbgov pre.nbgov-sql { background: var(--jp-layout-color2, #8881); margin: 0.4em 0;
+.nbgov.nbgov pre.nbgov-sql { background: var(--jp-layout-color1, #8881);
+  border: 1px solid var(--jp-border-color2, #8884); color: inherit;
   font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px);
-  overflow-wrap: anywhere; padding: 0.6em; white-space: pre-wrap; }
+  line-height: 1.5; margin: 0.4em 0; overflow-wrap: anywhere; padding: 0.6em;
+  white-space: break-spaces; }
+.nbgov pre.nbgov-sql mark, .nbgov .nbgov-legend mark { border: 0; border-radius: 0;
+  font-size: inherit; padding: 0; white-space: inherit; }
+.nbgov.nbgov mark.nbgov-read { text-decoration: underline dotted; text-underline-offset: 0.25em; }
+.nbgov.nbgov mark.nbgov-changed { background: #e8940033; font-weight: bold;
+  text-decoration: underline; text-underline-offset: 0.25em; }
+.nbgov.nbgov mark.nbgov-odd { border: 2px solid var(--jp-error-color1, #c62828); }
+.nbgov .nbgov-warning { border: 1px solid var(--jp-error-color1, #c62828); border-left-width: 5px;
+  margin: 0.4em 0; padding: 0.4em 0.8em; }
+.nbgov.nbgov .nbgov-warning ul { margin: 0; padding-left: 1.4em; }
+.nbgov.nbgov .nbgov-sample td { overflow-wrap: anywhere; white-space: pre-wrap; }
+.nbgov.nbgov caption { caption-side: top; font-weight: bold; padding: 0.5em 0 0.2em;
+  text-align: left; white-space: nowrap; }
+.nbgov.nbgov td del, .nbgov.nbgov td ins { background: #e8940033; padding: 0 0.2em; }
+.nbgov.nbgov del *, .nbgov.nbgov ins * { color: inherit; }
+.nbgov.nbgov td ins { font-weight: bold; text-decoration: underline; }
 </style>"""
 
 
@@ -228,61 +248,6 @@ def title_html(title: str, badge: str = "") -> str:
 def rows_html(facts: Sequence[tuple[str, str]]) -> str:
     """Labelled facts as a table."""
     rows = "\n".join(
-        f"<tr><th>{safe(label)}</th><td>{safe(fact)}</td></tr>" for label, fact in facts
+        f'<tr><th scope="row">{safe(label)}</th><td>{safe(fact)}</td></tr>' for label, fact in facts
     )
     return f'<table class="nbgov-facts"><tbody>\n{rows}\n</tbody></table>\n'
-
-
-# ---------------------------------------------------------------- an approval
-
-
-def approval_html(approval: Approval) -> str:
-    """A ticket as a voter must see it: the exact statement, who asks, and where it stands."""
-    mood = {"approved": "good", "consumed": "good", "refused": "bad"}
-    badge = (
-        f' <mark class="nbgov-{mood.get(approval.state, "open")}">{safe(approval.state)}</mark>'
-        f' <mark class="nbgov-quiet" title="{ADVISORY}">advisory</mark>'
-    )
-    # Security: nothing of the statement is cut or scrolled out of sight; a voter sees it all.
-    statement = f'<pre class="nbgov-sql">{safe(approval.sql, keep=chr(10) + chr(9))}</pre>\n'
-    return (
-        f'<div class="nbgov">{STYLE}\n{title_html(f"Approval {approval.ticket}", badge)}'
-        f"{statement}{rows_html(approval_facts(approval))}</div>"
-    )
-
-
-def approval_text(approval: Approval) -> str:
-    """A ticket as text, for terminals and for notebooks read without a browser."""
-    head = f"Approval {approval.ticket}: {approval.state} (advisory)"
-    # Security: the bar marks what the requester wrote, so that no line of it can pass for a fact.
-    statement = [f"  | {visible(line, keep=chr(9))}" for line in approval.sql.split("\n")]
-    facts = facts_text(head, approval_facts(approval)).split("\n")
-    return "\n".join([facts[0], *statement, *facts[1:]])
-
-
-def approval_facts(approval: Approval) -> list[tuple[str, str]]:
-    """The facts beside the statement, in the order a voter asks for them."""
-    tables = ", ".join(approval.tables) or "no table"
-    facts = [
-        ("asked by", approval.requester),
-        ("statement", f"{approval.verb} on {approval.connection}: {tables}"),
-        *(("value", line) for line in approval.binds.split("\n")),
-        *(("rule", quorum_text(quorum)) for quorum in approval.quorums),
-        *(("vote", vote_text(vote)) for vote in approval.votes),
-        ("expires", f"{approval.expires_at:%Y-%m-%d %H:%M} UTC"),
-    ]
-    return [(label, fact) for label, fact in facts if fact]
-
-
-def quorum_text(quorum: ApprovalQuorum) -> str:
-    """What a rule asks for, such as ``change-with-approval: 1 vote of role approver``."""
-    kinds = (("", quorum.names), ("group ", quorum.groups), ("role ", quorum.roles))
-    voters = [f"{kind}{name}" for kind, names in kinds for name in sorted(names)]
-    return f"{quorum.rule}: {counted(quorum.votes_min, 'vote')} of {' or '.join(voters)}"
-
-
-def vote_text(vote: Vote) -> str:
-    """One voice, such as ``grace@acme.test approved at 2026-11-05 10:00 UTC: as agreed``."""
-    verb = "approved" if vote.is_approval else "refused"
-    reason = f": {vote.reason}" if vote.reason else ""
-    return f"{vote.voter} {verb} at {vote.at:%Y-%m-%d %H:%M} UTC{reason}"

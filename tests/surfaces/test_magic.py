@@ -611,7 +611,7 @@ def test_a_card_is_shown_where_somebody_can_click(notebook, monkeypatch):
     try:
         with capture_output() as captured, pytest.raises(ApprovalNeeded, match="this cell again"):
             notebook.shell.run_cell(UPDATE).raise_error()
-        record, box = captured.outputs
+        box, record = captured.outputs
         assert "UPDATE seats" in record.data["text/plain"]
         assert "application/vnd.jupyter.widget-view+json" in box.data
         monkeypatch.setenv("NBGOV_NONINTERACTIVE", "1")
@@ -623,14 +623,16 @@ def test_a_card_is_shown_where_somebody_can_click(notebook, monkeypatch):
 
 
 def test_the_inbox_shows_what_waits(notebook):
-    """``%nbgov approvals`` shows every open ticket with its statement, and says when none waits."""
-    assert notebook("%nbgov approvals").text.split() == ["Approvals", "waiting", "none"]
+    """``%nbgov approvals`` lists every open ticket, shows one in full, and says when none waits."""
+    assert "No ticket waits." in notebook("%nbgov approvals").text
     with pytest.raises(ApprovalNeeded) as caught:
         notebook(UPDATE)
     notebook("%nbgov connect --as grace@acme.test")
-    text = notebook("%nbgov approvals").text
-    assert caught.value.ticket in text
-    assert "UPDATE seats SET place = '2A' WHERE id = 1" in text
+    ticket = caught.value.ticket
+    assert ticket in notebook("%nbgov approvals").text
+    assert (
+        "UPDATE seats SET place = '2A' WHERE id = 1" in notebook(f"%nbgov approvals {ticket}").text
+    )
 
 
 # ---------------------------------------------------------------- %nbgov
@@ -698,7 +700,10 @@ def test_dataset_versions_are_listed_shown_and_compared(notebook):
 
 @pytest.mark.parametrize(
     "line",
-    ["nope", "status now", "drift a b c", "connect --who x", "connect a b c", "audit", "audit 'x"],
+    [
+        *("nope", "status now", "drift a b c", "connect --who x", "connect a b c", "audit"),
+        *("audit 'x", "break-glass T", "undo 1 2", "approvals --all"),
+    ],
 )
 def test_unknown_words_are_answered_with_the_known_ones(notebook, line):
     """A subcommand that does not read is an error that says what there is."""

@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from html.parser import HTMLParser
-
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nbgov.core.visible import cut, visible
-from nbgov.model import Approval, ApprovalQuorum, ApprovalState, Vote
 from nbgov.notebook import cells, render
-
-ATTACKS = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)',
-    "' autofocus onfocus='alert(1)",
-    "<a href='javascript:alert(1)'>x</a>",
-    "</style><script>alert(1)</script>",
-    "&lt;script&gt;",
-    "]]>--><svg/onload=alert(1)>",
-]
-hostile = st.one_of(st.sampled_from(ATTACKS), st.text(max_size=60))
-ALLOWED = {
-    "br": set(), "div": {"class"}, "em": {"class"}, "mark": {"class", "title"}, "pre": {"class"},
-    "small": set(), "strong": set(), "style": set(), "table": {"class"}, "tbody": set(),
-    "td": {"class"}, "th": {"class"}, "thead": set(), "tr": set(),
-}  # fmt: skip
-
-
-class Page(HTMLParser):
-    """Reads HTML as a browser would and keeps what it found."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.open, self.words, self.titles = [], [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        assert tag in ALLOWED
-        assert {name for name, _ in attrs} <= ALLOWED[tag]
-        self.titles += [value for name, value in attrs if name == "title"]
-        for name, value in attrs:
-            if name == "class":
-                assert re.fullmatch(r"[a-z -]+", value)
-        if tag != "br":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return "".join(self.words)
+from tests.surfaces.page import HOSTILE, Page
 
 
 def preview(table, masked=None, **more):
@@ -74,29 +22,10 @@ def preview(table, masked=None, **more):
     return page, text
 
 
-def approval(**more):
-    fields = {
-        "ticket": "ab12cd34",
-        "binding_digest": b"\0" * 32,
-        "connection": "warehouse",
-        "sql": "UPDATE bookings\nSET seat = :seat\nWHERE id = 7",
-        "binds": "seat: str = '12A'",
-        "requester": "ada@acme.test",
-        "quorums": (
-            ApprovalQuorum("change", frozenset(), frozenset({"stewards"}), frozenset({"approver"})),
-        ),
-        "verb": "UPDATE",
-        "tables": ("main.bookings",),
-        "requested_at": datetime(2026, 11, 5, 9, tzinfo=UTC),
-        "expires_at": datetime(2026, 11, 6, 9, tzinfo=UTC),
-    }
-    return Approval(**(fields | more))
-
-
 # ---------------------------------------------------------------- safety
 
 
-@given(name=hostile, value=hostile, mask=hostile)
+@given(name=HOSTILE, value=HOSTILE, mask=HOSTILE)
 def test_a_preview_is_inert_whatever_it_shows(name, value, mask):
     """No value, column name or mask can add a tag, an attribute or a link to a preview."""
     table = pa.table({name: [value, value]})
@@ -105,32 +34,12 @@ def test_a_preview_is_inert_whatever_it_shows(name, value, mask):
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-@given(sql=hostile, who=hostile, reason=hostile)
-def test_an_approval_is_inert_whatever_it_shows(sql, who, reason):
-    """No statement, name or reason can add a tag, an attribute or a link to a card."""
-    vote = Vote(who, is_approval=False, reason=reason, at=datetime(2026, 11, 5, tzinfo=UTC))
-    shown = approval(sql=sql, requester=who, votes=(vote,), state=ApprovalState.REFUSED)
-    page = Page(render.approval_html(shown))
-    assert page.open == []
-    assert visible(sql, keep="\n\t") in page.text
-
-
-@given(title=hostile, label=hostile, fact=hostile)
+@given(title=HOSTILE, label=HOSTILE, fact=HOSTILE)
 def test_facts_are_inert_whatever_they_show(title, label, fact):
     """No label or fact can add a tag, an attribute or a link."""
     page = Page(render.facts_html(title, [(label, fact)]))
     assert page.open == []
     assert visible(fact) in page.text
-
-
-@given(sql=st.text())
-def test_every_line_of_the_statement_is_marked_as_such(sql):
-    """In text, no line that the requester wrote can pass for a fact about the ticket."""
-    facts = render.approval_text(approval(sql="")).split("\n")
-    lines = render.approval_text(approval(sql=sql)).split("\n")
-    assert [line for line in lines if not line.startswith("  | ")] == [
-        line for line in facts if not line.startswith("  | ")
-    ]
 
 
 # ---------------------------------------------------------------- previews
@@ -247,33 +156,3 @@ def test_values_read_as_what_they_are(values, kind, shown):
         values = pa.array(values, pa.list_(pa.int64())).cast(kind)
     column = pa.chunked_array([pa.array(values, kind), pa.nulls(1, kind)])
     assert cells.texts(column) == [shown, None]
-
-
-# ---------------------------------------------------------------- approvals
-
-
-def test_a_card_shows_what_a_voter_needs():
-    """Statement, values, requester, effect, tables, rule, state and its limits are all there."""
-    vote = Vote(
-        "eve@acme.test",
-        is_approval=True,
-        reason="as agreed",
-        at=datetime(2026, 11, 5, 10, tzinfo=UTC),
-    )
-    shown = approval(votes=(vote,))
-    page = Page(render.approval_html(shown))
-    for form in (page.text, render.approval_text(shown)):
-        for part in (
-            "ab12cd34", "SET seat = :seat", "seat: str = '12A'", "ada@acme.test", "requested",
-            "UPDATE on warehouse: main.bookings", "advisory", "2026-11-06 09:00 UTC",
-            "change: 1 vote of group stewards or role approver",
-            "eve@acme.test approved at 2026-11-05 10:00 UTC: as agreed",
-        ):  # fmt: skip
-            assert part in form
-
-
-def test_a_statement_is_never_cut():
-    """However long the statement, the voter is shown all of it."""
-    sql = "SELECT 1 -- " + "x" * 50_000 + " end"
-    assert sql in Page(render.approval_html(approval(sql=sql))).text
-    assert sql in render.approval_text(approval(sql=sql))
