@@ -2,6 +2,7 @@
 PYTHON ?= python3
 LOCK_FLAGS ?=
 FUZZ_SECONDS ?= 600
+KERNELS := 6.31 7.1 7.3 7.4
 FRAMES := $(addprefix tests/pii/,test_findings.py test_frames.py test_planted.py)
 
 BIN := .venv/bin
@@ -11,7 +12,7 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-compat test-cover test-drift test-faults test-fuzz test-mlflow test-pii test-spark test-tamper test-worlds check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-approvals test-browser test-compat test-cover test-drift test-faults test-fuzz test-kernels test-mlflow test-pii test-spark test-tamper test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +30,12 @@ test: $(READY) ## Run the everyday suite: units, real engines, surfaces, noteboo
 test-all: $(READY) ## Run everything, the slow tests too
 	$(BIN)/python -m pytest -q --nbval --nbval-sanitize-with notebooks/sanitize.cfg -p no:randomly notebooks
 	$(BIN)/python -m pytest -q
+
+test-browser: $(READY) tests/browser/node_modules/.package-lock.json ## Approve in JupyterLab in a real Chromium; pictures go to .cache/browser
+	$(BIN)/python -m pytest -q -p no:randomly tests/browser
+
+test-approvals: $(READY) ## Prove that approvals follow their model, and that each rule is needed in code and schema
+	$(BIN)/python -m pytest -q -p no:randomly tests/core/test_approval.py tests/core/test_binding.py tests/backends/test_approval_store.py tests/backends/test_approval_schema.py tests/backends/test_approval_model.py tests/test_watched.py
 
 test-compat: $(READY) .venv-compat/.installed ## Run surfaces and backends on the oldest and the newest pandas and SQLAlchemy
 	.venv-compat/bin/python -m pytest -q tests/surfaces tests/backends $(FRAMES)
@@ -60,6 +67,9 @@ test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 
 
 test-fuzz: $(READY) ## Look for texts that break the guard, for ten minutes (FUZZ_SECONDS=600)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+test-kernels: $(READY) $(KERNELS:%=.venv-kernel-%/.installed) ## Drive the cards on four generations of the kernel, through the Jupyter protocol
+	$(BIN)/python -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=loadgroup tests/kernels
 
 check: lint docs test ## Run all that has to pass before a change is submitted
 
@@ -95,6 +105,8 @@ lock: $(READY) ## Write the locks anew (LOCK_FLAGS=--upgrade takes newer version
 	$(COMPILE) requirements/evidently.in -o requirements/evidently.txt
 	$(COMPILE) --group build --group test --constraint requirements/lock.txt \
 		pyproject.toml requirements/spark.in -o requirements/spark.txt
+	for kernel in $(KERNELS); do $(COMPILE) --no-deps --no-annotate \
+		requirements/kernel-$$kernel.in -o requirements/kernel-$$kernel.txt || exit 1; done
 	printf 'setuptools\nuv\n' | $(COMPILE) --no-annotate - -o requirements/uv.txt
 
 demo/nbgov.yaml: | $(READY)
@@ -117,4 +129,16 @@ $(READY): requirements/lock.txt $(INSTALL)
 .venv-evidently/.installed: requirements/evidently.txt $(READY)
 	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python .venv-evidently
 	@$(BIN)/python -m uv pip sync --quiet --require-hashes --python .venv-evidently $<
+	@touch $@
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	@npm ci --prefix tests/browser --silent --no-audit --no-fund
+	@touch $@
+
+# A kernel and what came with it, in front of all that .venv holds, the project itself included.
+.venv-kernel-%/.installed: requirements/kernel-%.txt $(READY)
+	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(BIN)/python -m uv pip install --quiet --require-hashes --no-deps --python $(@D) -r $<
+	@$(BIN)/python -c 'import sys, sysconfig as s; print(f"import site; site.addsitedir({s.get_path(sys.argv[1])!r})")' \
+		purelib >$$($(@D)/bin/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/project.pth
 	@touch $@
