@@ -15,9 +15,11 @@ from nbgov.backends.memory.catalogs import MemoryCatalogStore
 from nbgov.backends.memory.engine import MemoryEngine, MemoryStream
 from nbgov.backends.memory.faults import Faults
 from nbgov.backends.memory.machine import MemoryClock, MemorySigner
+from nbgov.backends.memory.outbox import MemoryOutbox
 from nbgov.backends.memory.releases import MemoryReleaseStore
 from nbgov.backends.memory.runs import MemoryRunStore
 from nbgov.backends.memory.stores import MemoryApprovalStore, MemoryDatasetStore, MemoryRowStore
+from nbgov.backends.memory.undo import MemoryUndoStore
 from nbgov.backends.memory.witness import MemoryWitness
 from nbgov.backends.memory.world import (
     MemoryDetector,
@@ -36,12 +38,14 @@ __all__ = [
     "MemoryDetector",
     "MemoryEngine",
     "MemoryIdentity",
+    "MemoryOutbox",
     "MemoryPolicySource",
     "MemoryReleaseStore",
     "MemoryRowStore",
     "MemoryRunStore",
     "MemorySigner",
     "MemoryStream",
+    "MemoryUndoStore",
     "MemoryWitness",
     "memory_world",
 ]
