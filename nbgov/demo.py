@@ -160,6 +160,8 @@ def build(folder: Path) -> None:
             connection.register("rows_of", table)
             connection.table("rows_of").create(name)
             connection.unregister("rows_of")
+        # By its key a row is found again when the change to it is undone.
+        connection.execute("ALTER TABLE bookings ADD PRIMARY KEY (booking_id)")
     unfinished.replace(folder / "warehouse.duckdb")
     text = CONFIG.format(analyst=ANALYST, steward=STEWARD, account=own_account())
     (folder / "nbgov.yaml").write_text(text, encoding="utf-8")
@@ -285,6 +287,10 @@ def change(requester: Session, reviewer: Session) -> None:
         click.echo(f"\n  {who} votes: ticket {approved.ticket} is {approved.state}")
         result = requester.sql(CHANGE)
     click.echo(f"\n  it ran once: {result.summary.rows_affected:,} rows, record {result.record}")
+    undo = f"{command('nbgov')} --config {requester.path.parent.name} undo {result.record}"
+    click.echo(
+        f"  the rows as they were are kept sealed; with an approval, {undo} brings them back"
+    )
     try:
         requester.sql(CHANGE)
     except ApprovalNeeded as error:
