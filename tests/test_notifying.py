@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -333,6 +334,9 @@ def test_a_forked_process_sends_what_it_tells(tmp_path, notifier):
         this = notifier(courier, box=SqliteOutbox(tmp_path / "outbox.sqlite"))
         this.tell(NOTICE)
         server.wait()
+        # A thread that was in the middle of a step would leave its lock held in the child.
+        while this.outbox.waiting():
+            time.sleep(0.01)
         child = os.fork()
         if child == 0:
             try:

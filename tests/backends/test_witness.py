@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -345,6 +346,12 @@ def test_too_many_connections_are_turned_away(server):
         with contextlib.suppress(ConnectionError):
             links[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert links[-1].recv(1) == b""
+    # It hears a moment later that the others are gone.
+    for _ in range(200):
+        with contextlib.suppress(BackendFailed):
+            assert server.newest(ORIGIN) is None
+            break
+        time.sleep(0.05)
     assert server.newest(ORIGIN) is None
 
 
