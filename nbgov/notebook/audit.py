@@ -18,10 +18,10 @@ from nbgov.core.audit.query import LIMIT, OPTIONS, TIMES, Query, read_query
 from nbgov.core.visible import safe, visible
 from nbgov.evidence.search import Found, find, look_up, refresh
 from nbgov.evidence.tailing import newest
-from nbgov.notebook import entries
 from nbgov.notebook.command import above_zero, parsed, wrong
-from nbgov.notebook.grids import wrapped_html
-from nbgov.notebook.render import title_html
+from nbgov.shown import entries
+from nbgov.shown.grids import wrapped_html
+from nbgov.shown.render import title_html
 
 if TYPE_CHECKING:
     from nbgov.core.checks import Check

@@ -19,8 +19,8 @@ from nbgov.core.visible import visible
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.model import CatalogVersion
 from nbgov.notebook.datasets import SHORT, moment, steps_of
-from nbgov.notebook.grids import grid_html, wrapped_html
 from nbgov.session import Session
+from nbgov.shown.grids import grid_html, wrapped_html
 
 HEADS = ("", "of", "what")
 MOODS = {"+": "good", "-": "bad", "~": "open", ">": "quiet"}

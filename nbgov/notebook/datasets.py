@@ -16,9 +16,9 @@ from nbgov.core.dataset_log import Step, history
 from nbgov.core.datasets import rows_key
 from nbgov.model import DatasetVersion, Delivery
 from nbgov.model.dataset import OPEN
-from nbgov.notebook.grids import grid_html, grid_text, wrapped_html
-from nbgov.notebook.render import facts_text, rows_html
 from nbgov.session import Session
+from nbgov.shown.grids import grid_html, grid_text, wrapped_html
+from nbgov.shown.render import facts_text, rows_html
 
 SHORT = 8
 READS_SHOWN_MAX = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from nbgov.notebook.render import facts_html, facts_text
+from nbgov.shown.render import facts_html, facts_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -13,11 +13,11 @@ from nbgov.model import short_receipt
 from nbgov.notebook import datasets
 from nbgov.notebook.command import wrong
 from nbgov.notebook.front import has_front_end, put, show
-from nbgov.notebook.tickets import ticket_html, ticket_text
 from nbgov.notebook.worker import Order
 from nbgov.retraining import compare
 from nbgov.retraining.baseline import faced
 from nbgov.session import Session, connect
+from nbgov.shown.tickets import ticket_html, ticket_text
 
 if TYPE_CHECKING:
     from nbgov.core.drift import DriftReport
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "status": "who asks, of what, under which policy, and the last record",
     "connect [CONFIG] [--as NAME]": "start over with another nbgov.yaml or principal",
+    "login [--issuer NAME] [--browser] [--remember]": "log in at the gateway",
+    "logout": "end every login at the gateway",
+    "whoami": "who one is at the gateway, with groups and roles",
     "approvals": "tickets that wait for a vote",
     "undo RECORD": "take an approved write back, which needs approval too",
     "break-glass TICKET --reason TEXT": "go ahead without votes, where the policy lets you",
@@ -63,6 +66,18 @@ def keep_house(magics: GovernedMagics, line: str) -> Any:
         ]:
             approval = magics.connected().break_glass(ticket, reason=reason)
             put({"text/plain": ticket_text(approval), "text/html": ticket_html(approval)})
+        case ["login", *words]:
+            from nbgov.notebook.login import log_in
+
+            log_in(magics.connected(), words)
+        case ["logout"]:
+            from nbgov.notebook.login import log_out
+
+            log_out(magics.connected())
+        case ["whoami"]:
+            from nbgov.notebook.login import whoami
+
+            whoami(magics.connected())
         case words:
             return report(magics, words)
     return None
@@ -143,9 +158,18 @@ def status(magics: GovernedMagics) -> None:
         ("record", "none yet" if record is None else str(record)),
         ("receipt", short_receipt(receipt or "")),
         ("state", session.state.name),
-        ("mode", "embedded, advisory: whoever owns this kernel can go round it"),
+        ("mode", mode_of(session)),
     ]
     show("nbgov", [(label, fact) for label, fact in facts if fact])
+
+
+def mode_of(session: Session) -> str:
+    """What keeps whoever owns the kernel from going round the policy."""
+    remote = len(session.config.gateways)
+    if session.is_remote:
+        return "gateway: statements are decided there, out of reach of this kernel"
+    own = "embedded, advisory: whoever owns this kernel can go round it"
+    return f"{own}; {remote} of {len(session.connections)} at a gateway" if remote else own
 
 
 def undone(magics: GovernedMagics, words: list[str]) -> Any:

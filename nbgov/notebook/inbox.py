@@ -21,11 +21,11 @@ from IPython.display import display
 from nbgov.core.approval import LIVE
 from nbgov.errors import NbgovError
 from nbgov.model import Approval, ApprovalState
-from nbgov.notebook import docket
 from nbgov.notebook.command import wrong
-from nbgov.notebook.docket import VIEWS, told_html
 from nbgov.notebook.front import put
-from nbgov.notebook.tickets import ticket_html
+from nbgov.shown import docket
+from nbgov.shown.docket import VIEWS, told_html
+from nbgov.shown.tickets import ticket_html
 
 if TYPE_CHECKING:
     from nbgov.session import Session
@@ -80,7 +80,7 @@ class Inbox:
 
     Args:
         session: The session of the person who looks.
-        view: Which tickets are listed first; see :func:`nbgov.notebook.docket.tickets_of`.
+        view: Which tickets are listed first; see :func:`nbgov.shown.docket.tickets_of`.
         ticket: The ticket that is open first; else it is the first of the list.
         poll_s: Seconds between two looks at the store.
         polls_max: Looks at most, so that a forgotten inbox does not look for ever.

@@ -179,7 +179,8 @@ class GovernedMagics(Magics):
     def origin(self) -> dict[str, str]:
         """Where the request comes from, as far as the kernel knows; a claim, not a proof."""
         notebook = os.environ.get("JPY_SESSION_NAME", "")
-        cell = str(self.ip.execution_count)
+        # IPython counts on before a cell runs, or after it, by version; its inputs tell in both.
+        cell = str(len(self.ip.user_ns["In"]) - 1)
         found = {"surface": "magic", "cell": cell, "notebook": PurePath(notebook).name}
         return {key: value for key, value in found.items() if value}
 

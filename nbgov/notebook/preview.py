@@ -17,7 +17,7 @@ import pyarrow as pa
 from nbgov.core.checks import counted
 from nbgov.core.visible import visible
 from nbgov.model import Result
-from nbgov.notebook.render import (
+from nbgov.shown.render import (
     ROWS_SHOWN_MAX,
     mask_text,
     preview_html,

@@ -15,9 +15,9 @@ from IPython.display import DisplayHandle
 from nbgov.core.visible import safe
 from nbgov.model import Approval, ApprovalState, Result
 from nbgov.notebook.preview import delivered_text, metadata
-from nbgov.notebook.render import ROWS_SHOWN_MAX, preview_html, preview_text
-from nbgov.notebook.tickets import ticket_html, ticket_text
 from nbgov.notebook.worker import LIVE, PARKED_BYTES_MAX, Errand, Stage
+from nbgov.shown.render import ROWS_SHOWN_MAX, preview_html, preview_text
+from nbgov.shown.tickets import ticket_html, ticket_text
 
 AGAIN = "Run this cell again to ask anew."
 ELSEWHERE = "Used elsewhere. The statement ran once, in another cell or notebook, and not here."

@@ -50,11 +50,11 @@ def write(text: str) -> None:
 
 
 def listing(images: Sequence[UndoImage]) -> str:
-    """The writes that can be undone, one a line."""
+    """The writes that can be undone, one a line, by the number of their record."""
     if not images:
         return "No write can be undone."
     return "\n".join(
-        f"{image.request[:12]}  {image.kept_at:%Y-%m-%d %H:%M}  {image.verb} "
+        f"{image.facts['record']}  {image.kept_at:%Y-%m-%d %H:%M}  {image.verb} "
         f"{visible(image.connection)} {visible(image.table)}, {rows_told(image)}, "
         f"ticket {image.ticket}, by {visible(image.principal)}, "
         f"until {image.expires_at:%Y-%m-%d}"

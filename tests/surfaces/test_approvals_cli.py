@@ -296,7 +296,7 @@ def test_waiting_ends_with_the_result(folder: Path) -> None:
     process, ticket = waiting(folder)
     told(folder, "approvals", "approve", ticket, as_=GRACE)
     _, err = process.communicate()
-    assert (process.returncode, "1 rows changed" in err) == (0, True), err
+    assert (process.returncode, "1 row changed" in err) == (0, True), err
     with library.connect(folder, as_=ADA) as session:
         assert session.approval(ticket).state == "consumed"
 

@@ -24,7 +24,7 @@ from nbgov.core.visible import cells_wide
 from nbgov.errors import IntegrityFailed, RequestInvalid
 from nbgov.evidence.search import search
 from nbgov.notebook.audit import WORDS, audit
-from nbgov.notebook.entries import Layout
+from nbgov.shown.entries import Layout
 from tests.surfaces.house import CHANGE, build
 
 ADA = "ada@acme.test"

@@ -160,7 +160,7 @@ def test_an_approval_goes_its_way(folder: Path) -> None:
     expect_error(nbgov(folder, "approvals", "approve", ticket), "self-approval")
     assert nbgov(folder, "approvals", "approve", ticket, as_="grace@acme.test").exit_code == 0
     ran = nbgov(folder, "sql", CHANGE)
-    assert (ran.exit_code, "1 rows changed" in ran.stderr) == (0, True), ran.stderr
+    assert (ran.exit_code, "1 row changed" in ran.stderr) == (0, True), ran.stderr
     assert nbgov(folder, "sql", CHANGE).exit_code == 3
     team = nbgov(folder, "sql", "SELECT team FROM people WHERE id = 1", "--format", "json")
     assert team.stdout == '{"team": "blue"}\n'

@@ -15,8 +15,8 @@ from traitlets.config import Config
 import nbgov
 from nbgov.errors import ApprovalNeeded, RequestInvalid
 from nbgov.model import ApprovalState
-from nbgov.notebook import docket
 from nbgov.notebook.inbox import Inbox, inbox
+from nbgov.shown import docket
 
 CONFIG = """
 version: 1

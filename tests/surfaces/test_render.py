@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbgov.core.visible import cut, visible
-from nbgov.notebook import cells, render
+from nbgov.shown import cells, render
 from tests.surfaces.page import HOSTILE, Page
 
 

@@ -27,8 +27,8 @@ from nbgov.model import (
     Highlight,
     Vote,
 )
-from nbgov.notebook.tickets import span, ticket_html, ticket_text
 from nbgov.session.samples import Sample
+from nbgov.shown.tickets import span, ticket_html, ticket_text
 from tests.surfaces.page import HOSTILE, Page
 
 SQL = "UPDATE bookings\nSET seat = :seat\nWHERE id = 7"

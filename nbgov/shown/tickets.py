@@ -3,7 +3,7 @@
 The HTML and the text say the same in the same order, the one that a reviewer needs: what looks
 wrong, the statement, its values, what it does to how many rows, whether that can be undone, who
 asks, and who has to say yes. Both are functions of the ticket: no name and no time of this process
-is in them. Everything may come from an attacker; see :mod:`nbgov.notebook.render`. Cases are in
+is in them. Everything may come from an attacker; see :mod:`nbgov.shown.render`. Cases are in
 ``tests/surfaces/test_tickets.py``.
 """
 
@@ -19,9 +19,9 @@ from nbgov.core.checks import counted, listed
 from nbgov.core.suspicious import Suspicion, place_of, suspicions
 from nbgov.core.visible import cells_wide, safe, visible
 from nbgov.model import Approval, ApprovalMode, ApprovalQuorum, ApprovalState, Vote
-from nbgov.notebook.comparison import sample_html, sample_lines
-from nbgov.notebook.passages import statement_html, statement_lines
-from nbgov.notebook.render import STYLE, rows_html
+from nbgov.shown.comparison import sample_html, sample_lines
+from nbgov.shown.passages import statement_html, statement_lines
+from nbgov.shown.render import STYLE, rows_html
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,7 +47,12 @@ class Section:
 
 
 def ticket_html(
-    approval: Approval, *, sample: Sample | None = None, viewer: str = "", is_folded: bool = False
+    approval: Approval,
+    *,
+    sample: Sample | None = None,
+    viewer: str = "",
+    is_folded: bool = False,
+    is_kept: bool = False,
 ) -> str:
     """A ticket as HTML.
 
@@ -56,13 +61,15 @@ def ticket_html(
         sample: Rows that it is about, as the viewer may see them; made live, and never kept.
         viewer: Name of the principal who looks, who is told what the ticket is to them.
         is_folded: Whether the evidence is folded away, for whoever asked and knows it.
+        is_kept: Whether votes are judged at a gateway, where nobody can go round it.
     """
+    advisory = f' <mark class="nbgov-quiet" title="{ADVISORY}">advisory</mark>'
     mood = "good" if approval.state in GOOD else "open" if is_open(approval) else "bad"
     badges = (
         f' <mark class="nbgov-{mood}">{safe(approval.state)}</mark>'
         f' <mark class="nbgov-quiet">{safe(approval.mode)}</mark>'
-        f' <mark class="nbgov-quiet" title="{ADVISORY}">advisory</mark>'
     )
+    badges += "" if is_kept else advisory
     back = undo_sql(approval)
     shown = sample_html(sample, approval.verb) if sample is not None else ""
     asked, decided = consent_sections(approval, viewer)
@@ -318,6 +325,8 @@ def good_for(approval: Approval) -> str:
     if approval.state not in LIVE and not approval.uses:
         return ""
     uses = f"; used {counted(approval.uses, 'time')}" if approval.uses else ""
+    if approval.emergency is not None:
+        return f"one run without votes{uses}"
     often = "one run" if approval.mode is ApprovalMode.ONCE else "any number of runs"
     return f"{often}, for {span(approval.valid_s)} after the last vote{uses}"
 

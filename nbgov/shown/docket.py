@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nbgov.core.approval import LIVE, folded, is_eligible
+from nbgov.core.approval import LIVE, folded
+from nbgov.core.approval.rules import is_voter
 from nbgov.core.checks import counted
 from nbgov.core.visible import cut, safe, visible
 from nbgov.model import Approval, ApprovalState, Principal
-from nbgov.notebook.grids import grid_html, grid_text, wrapped_html
-from nbgov.notebook.tickets import ticket_html, ticket_text
+from nbgov.shown.grids import grid_html, grid_text, wrapped_html
+from nbgov.shown.tickets import ticket_html, ticket_text
 
 if TYPE_CHECKING:
     from nbgov.session import Session
@@ -163,11 +164,6 @@ def why_no_say(principal: Principal, approval: Approval) -> str:
     if folded(principal.name) == folded(approval.requester):
         return "you asked for it yourself"
     return "" if is_voter(principal, approval) else NO_VOTER
-
-
-def is_voter(principal: Principal, approval: Approval) -> bool:
-    """Whether somebody may vote for one of its quorums at least."""
-    return any(is_eligible(principal, quorum) for quorum in approval.quorums)
 
 
 # ---------------------------------------------------------------- without a front end

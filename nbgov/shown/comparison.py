@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from nbgov.core.checks import counted
 from nbgov.core.visible import cells_wide, cut, safe, visible
-from nbgov.notebook.cells import is_number, texts
-from nbgov.notebook.render import TEXT_CELL_CHARS_MAX, mask_text, pad
+from nbgov.shown.cells import is_number, texts
+from nbgov.shown.render import TEXT_CELL_CHARS_MAX, mask_text, pad
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,8 @@ from nbgov.core.checks import counted_entries
 from nbgov.core.visible import cells_wide, cut, safe, visible
 from nbgov.evidence.search import Found, cover, quiet, related
 from nbgov.evidence.tailing import beginning
-from nbgov.notebook.grids import grid_cell, wrapped_html
-from nbgov.notebook.render import pad, title_html
+from nbgov.shown.grids import grid_cell, wrapped_html
+from nbgov.shown.render import pad, title_html
 
 if TYPE_CHECKING:
     from nbgov.session import Session

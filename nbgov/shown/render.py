@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nbgov.core.checks import counted
 from nbgov.core.visible import cells_wide, cut, safe, visible
-from nbgov.notebook.cells import is_number, texts
+from nbgov.shown.cells import is_number, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,7 @@ TEXT_WIDTH_MAX = 100
 
 # A front end that does not trust a notebook drops this; the tags below it carry the meaning then.
 # The doubled class outweighs JupyterLab's own rules for tables in outputs.
-STYLE = """<style>
-.nbgov { color: var(--jp-content-font-color1, inherit);
+RULES = """.nbgov { color: var(--jp-content-font-color1, inherit);
   font-family: var(--jp-ui-font-family, inherit);
   font-size: var(--jp-ui-font-size1, 13px); line-height: 1.45; }
 .nbgov .nbgov-scroll { overflow-x: auto; }
@@ -79,7 +78,8 @@ STYLE = """<style>
 .nbgov.nbgov td del, .nbgov.nbgov td ins { background: #e8940033; padding: 0 0.2em; }
 .nbgov.nbgov del *, .nbgov.nbgov ins * { color: inherit; }
 .nbgov.nbgov td ins { font-weight: bold; text-decoration: underline; }
-</style>"""
+"""
+STYLE = f"<style>\n{RULES}</style>"
 
 
 # ---------------------------------------------------------------- a result's first rows

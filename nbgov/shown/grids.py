@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from nbgov.core.visible import cells_wide, cut, safe, visible
-from nbgov.notebook.render import STYLE, TEXT_CELL_CHARS_MAX, TEXT_WIDTH_MAX, pad, title_html
+from nbgov.shown.render import STYLE, TEXT_CELL_CHARS_MAX, TEXT_WIDTH_MAX, pad, title_html
 
 
 def wrapped_html(title: str, body: str) -> str:

@@ -1,0 +1,1 @@
+"""What people are shown in notebooks, terminals and pages: results, tickets, entries of the log."""
