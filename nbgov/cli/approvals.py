@@ -124,7 +124,7 @@ def standing(approval: Approval, now: datetime) -> str:
     if approval.state is ApprovalState.APPROVED:
         return f"can be used for {left}"
     if (emergency := approval.emergency) and not emergency.is_reviewed:
-        return f"used without votes {span(now - emergency.at)} ago, to be reviewed"
+        return f"cleared without votes {span(now - emergency.at)} ago, to be reviewed"
     return f"asked {span(now - approval.requested_at)} ago"
 
 
@@ -157,7 +157,7 @@ def show(session: Session, ticket: str, *, is_bare: bool, is_json: bool) -> None
 
 def tell(session: Session, approval: Approval, *, is_bare: bool) -> None:
     """Print a ticket as who votes has to see it."""
-    from nbgov.notebook.tickets import ticket_text
+    from nbgov.shown.tickets import ticket_text
 
     is_open = approval.state in LIVE
     sample = session.sample(approval.ticket) if is_open and not is_bare else None
@@ -170,7 +170,9 @@ def tell(session: Session, approval: Approval, *, is_bare: bool) -> None:
 @approvals.command()
 @TICKET
 @click.option("--reason", default="", help="Why, for the requester and the record.")
-@click.option("--yes", "is_sure", is_flag=True, help="Do not show the ticket and ask first.")
+@click.option(
+    "--yes", "is_sure", is_flag=True, help="Approve at once: neither show the ticket nor ask."
+)
 @NO_SAMPLE
 @with_session
 def approve(session: Session, ticket: str, reason: str, *, is_sure: bool, is_bare: bool) -> None:
@@ -248,7 +250,7 @@ def outcome(approval: Approval) -> Iterator[str]:
         yield f"the requester can run it {uses} until {moment(approval.valid_until)}"
     if approval.emergency:
         who = approval.emergency.reviewed_by
-        yield f"reviewed by {who}" if who else "used without votes: somebody has to review it"
+        yield f"reviewed by {who}" if who else "cleared without votes: somebody has to review it"
 
 
 def missing(approval: Approval, rule: str, votes_min: int) -> str:

@@ -23,8 +23,8 @@ from nbgov.core.audit.query import LIMIT, OPTIONS, TIMES, Option, read_query
 if TYPE_CHECKING:
     from nbgov.core.audit.query import Query
     from nbgov.evidence.search import Found
-    from nbgov.notebook.entries import Layout
     from nbgov.session import Session
+    from nbgov.shown.entries import Layout
 
 POLL_S = 0.25
 TAIL = 20
@@ -97,7 +97,7 @@ def search(
       nbgov audit search --status error --table main.people 'group by'
     """
     from nbgov.evidence import search as finding
-    from nbgov.notebook.entries import data_of, folded, list_foot
+    from nbgov.shown.entries import data_of, folded, list_foot
 
     query = replace(query, text=" ".join(words) or query.text, oldest_first=oldest)
     if rebuild:
@@ -125,7 +125,7 @@ def tail(session: Session, *, query: Query, number: int, is_followed: bool, as_j
     """Show the newest entries, whichever process wrote them; with -f also those that come."""
     from nbgov.evidence.search import find
     from nbgov.evidence.tailing import follow, newest
-    from nbgov.notebook.entries import Layout, folded, lines_of, list_foot
+    from nbgov.shown.entries import Layout, folded, lines_of, list_foot
 
     end = newest(session, 1)
     if str(query):
@@ -163,7 +163,7 @@ def tail(session: Session, *, query: Query, number: int, is_followed: bool, as_j
 def show(session: Session, *, reference: str, as_json: bool) -> None:
     """Show everything about one entry, by its number or by a receipt of it."""
     from nbgov.evidence.search import look_up
-    from nbgov.notebook.entries import card_of, data_of
+    from nbgov.shown.entries import card_of, data_of
 
     found = look_up(session, reference)
     if as_json:
@@ -182,7 +182,7 @@ def show(session: Session, *, reference: str, as_json: bool) -> None:
 
 def tell(found: Sequence[Found], foot: str) -> None:
     """Print a list of entries, as wide as the terminal is."""
-    from nbgov.notebook.entries import Layout, lines_of
+    from nbgov.shown.entries import Layout, lines_of
 
     if found:
         layout = Layout(lines_of(found), columns())
@@ -196,7 +196,7 @@ def tell(found: Sequence[Found], foot: str) -> None:
 def tell_line(one: Found, layout: Layout) -> None:
     """Print an entry; what went wrong is coloured where somebody looks."""
     from nbgov.core.audit.lines import mood
-    from nbgov.notebook.entries import lines_of
+    from nbgov.shown.entries import lines_of
 
     record = one.record
     [line] = lines_of([one])
@@ -205,7 +205,7 @@ def tell_line(one: Found, layout: Layout) -> None:
 
 def write_json(found: Sequence[Found]) -> None:
     """Print entries for programs, one a line."""
-    from nbgov.notebook.entries import data_of
+    from nbgov.shown.entries import data_of
 
     for one in found:
         click.echo(json.dumps(data_of(one)))

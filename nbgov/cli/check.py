@@ -24,6 +24,7 @@ from nbgov.core import report as reports
 from nbgov.core.catalog import parse as parse_catalog
 from nbgov.errors import ConfigInvalid, IdentityFailed, NbgovError, RequestInvalid
 from nbgov.model import Catalog, Effect, Principal, Request
+from nbgov.remote.pipeline import RemotePipeline
 from nbgov.wiring import load_config, named_connection, offline, read_text, suppose
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def on_connection(ask: Ask, ctx: click.Context, held: contextlib.ExitStack) -> D
     session = held.enter_context(connect(ctx.obj["config"], as_=ask.principal))
     connection = ask.connection or session.default_connection
     if ask.policy is None:
-        return decider(session.pipeline, connection, session.claim)
+        return decider(session.at(connection), connection, session.claim)
     policy = read_text(Path(ask.policy), code="policy-missing")
     pipeline = suppose(session.path, policy=policy, principal=session.principal)
     held.callback(pipeline.world.engine(connection).close)
@@ -210,11 +211,14 @@ def catalog_of(ask: Ask) -> Catalog:
     return catalog
 
 
-def decider(pipeline: Pipeline, connection: str, claim: str | None) -> Decide:
+def decider(pipeline: Pipeline | RemotePipeline, connection: str, claim: str | None) -> Decide:
     """Decide each statement of a text by itself; the worst decision is the text's."""
     from nbgov.core.statement.effects import classify
 
-    dialect = pipeline.world.engine(connection).dialect
+    if isinstance(pipeline, RemotePipeline):
+        dialect = pipeline.dialect
+    else:
+        dialect = pipeline.world.engine(connection).dialect
 
     def decide_one(sql: str, binds: Mapping[str, Any]) -> Report:
         request = Request(connection, sql, binds, claim, origin={"surface": "cli"})

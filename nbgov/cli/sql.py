@@ -13,6 +13,7 @@ import click
 
 from nbgov.cli.commands import main, with_session
 from nbgov.cli.waiting import wait
+from nbgov.core.checks import counted
 from nbgov.errors import ApprovalNeeded, RequestInvalid
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def read_binds(pairs: tuple[str, ...]) -> Mapping[str, Any]:
 
 def write_table(result: Result) -> None:
     """Print a preview of the rows."""
-    from nbgov.notebook.render import preview_text
+    from nbgov.shown.render import preview_text
 
     table, summary = result.to_arrow(), result.summary
     if table.num_columns:
@@ -146,9 +147,9 @@ WRITERS: Mapping[str, Callable[[Any], None]] = {
 def describe(result: Result) -> str:
     """One line about a result that has been read."""
     summary = result.summary
-    parts = [f"{summary.rows_read:,} rows"]
+    parts = [counted(summary.rows_read, "row")]
     if summary.rows_affected is not None:
-        parts = [f"{summary.rows_affected:,} rows changed"]
+        parts = [counted(summary.rows_affected, "row") + " changed"]
     if summary.is_truncated:
         parts.append("cut by the row limit")
     if summary.masked:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbgov.cli.commands import main, with_session
+from nbgov.core.checks import counted
 
 if TYPE_CHECKING:
     from nbgov.session import Session
@@ -36,7 +37,8 @@ def run(session: Session, record: str) -> None:
 
     click.echo(proposal_text(session.undo_proposal(record)))
     summary = session.undo(record, origin={"surface": "cli"}).summary
-    click.echo(f"Undone: {summary.rows_affected or 0:,} rows · record {summary.record}", err=True)
+    changed = counted(summary.rows_affected or 0, "row")
+    click.echo(f"Undone: {changed} · record {summary.record}", err=True)
 
 
 @undo.command("list")
