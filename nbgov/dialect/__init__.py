@@ -1,0 +1,1 @@
+"""``nbgov://CONNECTION``: a governed connection as a DBAPI and an SQLAlchemy dialect."""
