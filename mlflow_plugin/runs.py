@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow_plugin.marks import Lookup
 
 logger = logging.getLogger(__name__)
+# What MLflow takes for the id of a run; it calls anything else a wrong argument.
+RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}")
 # An alias that nobody set is an invalid parameter to MLflow.
 MISSING_ALIAS = ("INVALID_PARAMETER_VALUE", "models:/")
 CONTEXT = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -241,10 +243,13 @@ def run_id_of(client: MlflowClient, reference: str) -> str:
     """The id of the run that a reference names.
 
     Raises:
-        RequestInvalid: It names a model version that belongs to no run.
+        RequestInvalid: It is no run's id, or names a model version that belongs to no run.
     """
     if not reference.startswith("models:/"):
-        return reference.removeprefix("runs:/").partition("/")[0]
+        run_id = reference.removeprefix("runs:/").partition("/")[0]
+        if RUN_ID.fullmatch(run_id) is None:
+            raise no_such(reference)
+        return run_id
     from mlflow_plugin.registry import maker, registered
 
     run_id = maker(client, registered(client, reference))
@@ -288,6 +293,16 @@ def open_run_id() -> str:
     return str(run.info.run_id)
 
 
+def no_such(reference: str) -> nbgov.RequestInvalid:
+    """The error of a reference that MLflow has nothing for."""
+    noun = "model version" if reference.startswith("models:/") else "run"
+    return nbgov.RequestInvalid(
+        f"There is no {noun} {reference!r} in MLflow.",
+        code=f"unknown-{noun.partition(' ')[0]}",
+        next_step=f"Copy it from the {noun}'s MLflow page, and check MLFLOW_TRACKING_URI.",
+    )
+
+
 @contextmanager
 def translated(reference: str) -> Iterator[None]:
     """Turn what MLflow raises into errors of nbgov, without MLflow's text, which may quote data."""
@@ -298,12 +313,7 @@ def translated(reference: str) -> Iterator[None]:
     except Exception as error:
         code = getattr(error, "error_code", "")
         if code == "RESOURCE_DOES_NOT_EXIST" or (code, reference[:8]) == MISSING_ALIAS:
-            noun = "model version" if reference.startswith("models:/") else "run"
-            raise nbgov.RequestInvalid(
-                f"There is no {noun} {reference!r} in MLflow.",
-                code=f"unknown-{noun.partition(' ')[0]}",
-                next_step=f"Copy it from the {noun}'s MLflow page, and check MLFLOW_TRACKING_URI.",
-            ) from error
+            raise no_such(reference) from error
         raise nbgov.BackendFailed(
             "MLflow did not do its part.",
             code="run-store-failed",

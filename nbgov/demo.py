@@ -25,11 +25,11 @@ from nbgov.backends.accounts import own_account
 from nbgov.errors import ApprovalNeeded, BackendFailed, Denied
 from nbgov.evidence.verification import verify_log
 from nbgov.notebook.audit import checks_text, verified_title
-from nbgov.notebook.render import preview_text
-from nbgov.notebook.tickets import ticket_text
 from nbgov.retraining import compare
 from nbgov.retraining.telling import report_text
 from nbgov.session import Session, connect
+from nbgov.shown.render import preview_text
+from nbgov.shown.tickets import ticket_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

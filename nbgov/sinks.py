@@ -20,15 +20,16 @@ from nbgov.config import (
     FilesSink,
     MailEntry,
     PostgresqlSink,
-    PostgresqlStore,
     Sink,
     WebhookEntry,
 )
+from nbgov.config.places import PostgresqlStore
 from nbgov.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+    from nbgov.model import Secret
     from nbgov.notifying import Lost
     from nbgov.ports import ApprovalStore, AuditCopy, AuditLog, Clock, Courier, Heads, Signer, World
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 HEADS_SUFFIX = "/heads"
 STATE_FILE = "state.sqlite"
 MAIL_PORTS = {"starttls": 587, "tls": 465, "none": 25}
-# The value behind a secret reference, whose relative paths are relative to a folder.
-Secret = Callable[[str, Path], str]
+# The secret behind a reference, whose relative paths are relative to a folder.
+FindSecret = Callable[[str, Path], "Secret"]
 
 
 def open_log(
@@ -47,7 +48,7 @@ def open_log(
     session: str,
     clock: Clock,
     signer: Signer,
-    secret: Secret,
+    secret: FindSecret,
 ) -> tuple[AuditLog, Heads | None]:
     """The log of the first sink, and the log over the checkpoints of all where several share one.
 
@@ -59,7 +60,7 @@ def open_log(
         session: Name of the session.
         clock: Tells the time.
         signer: Signs checkpoints.
-        secret: The value behind a secret reference.
+        secret: The secret behind a reference.
 
     Raises:
         ConfigInvalid: A secret cannot be read, a url is none, or the log needs a name.
@@ -117,7 +118,7 @@ def own_name(terms: AuditTerms) -> str:
     return terms.origin
 
 
-def open_approvals(config: Config, folder: Path, *, secret: Secret) -> ApprovalStore:
+def open_approvals(config: Config, folder: Path, *, secret: FindSecret) -> ApprovalStore:
     """Where approval tickets are kept: a file of the state folder, or a database.
 
     Raises:
@@ -134,7 +135,7 @@ def open_approvals(config: Config, folder: Path, *, secret: Secret) -> ApprovalS
 
 
 def sink_url(
-    sink: PostgresqlSink | PostgresqlStore, folder: Path, secret: Secret, *, key: str = "audit"
+    sink: PostgresqlSink | PostgresqlStore, folder: Path, secret: FindSecret, *, key: str = "audit"
 ) -> URL:
     """Where the database of a sink is, with the account; its text form hides the password.
 
@@ -181,7 +182,7 @@ def with_witnesses(world: World, config: Config) -> World:
     )
 
 
-def with_copies(world: World, config: Config, folder: Path, *, secret: Secret) -> World:
+def with_copies(world: World, config: Config, folder: Path, *, secret: FindSecret) -> World:
     """The ports, with what keeps the copies of the log that ``nbgov.yaml`` names, if any.
 
     Raises:
@@ -198,7 +199,7 @@ def with_copies(world: World, config: Config, folder: Path, *, secret: Secret) -
     return replace(world, mirroring=Mirroring(mirrors, every_s=config.audit.checkpoint_s))
 
 
-def copy_opener(sink: Sink, *, folder: Path, secret: Secret) -> Callable[[str], AuditCopy]:
+def copy_opener(sink: Sink, *, folder: Path, secret: FindSecret) -> Callable[[str], AuditCopy]:
     """What opens a copy, for the log of a name.
 
     Raises:
@@ -221,7 +222,7 @@ def copy_opener(sink: Sink, *, folder: Path, secret: Secret) -> Callable[[str], 
 
 
 def with_notices(
-    world: World, config: Config, folder: Path, *, secret: Secret, lost: Lost
+    world: World, config: Config, folder: Path, *, secret: FindSecret, lost: Lost
 ) -> World:
     """The ports, with what tells of tickets those whom ``nbgov.yaml`` names, if any.
 
@@ -231,7 +232,7 @@ def with_notices(
         world: The ports.
         config: Who is told.
         folder: What relative paths are relative to.
-        secret: The value behind a secret reference.
+        secret: The secret behind a reference.
         lost: Hears of each message that is given up.
     """
     from nbgov.backends.sqlite.outbox import SqliteOutbox
@@ -242,7 +243,10 @@ def with_notices(
         return world
     receivers = [
         Receiver(
-            name, one.kind, frozenset(one.events), courier(one, lambda text: secret(text, folder))
+            name,
+            one.kind,
+            frozenset(one.events),
+            courier(one, lambda text: secret(text, folder).reveal()),
         )
         for name, one in terms.targets.items()
     ]

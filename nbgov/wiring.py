@@ -15,9 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbgov.config import FILE_NAME, Config, database_accounts, native_schemas, parse
+from nbgov.config import FILE_NAME, Config, database_accounts, database_roles, native_schemas, parse
 from nbgov.errors import BackendFailed, ConfigInvalid, RequestInvalid
-from nbgov.model import Principal
+from nbgov.model import Principal, Secret
+from nbgov.remote import not_here
 from nbgov.sinks import STATE_FILE, open_approvals, open_log, with_copies
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def build_world(
     Raises:
         BackendFailed: The state folder cannot be made.
     """
-    from nbgov.backends.accounts import AccountIdentity
+    from nbgov.backends.accounts import declared_identity
     from nbgov.backends.files import (
         FilePolicySource,
         FileRowStore,
@@ -120,12 +121,6 @@ def build_world(
     from nbgov.core.masks import Keys
     from nbgov.ports import World
 
-    entries = config.principals
-    declared = {
-        name: Principal(name, frozenset(entry.groups), frozenset(entry.roles))
-        for name, entry in entries.items()
-    }
-    accounts = {account: name for name, entry in entries.items() for account in entry.accounts}
     state = make_state(path.parent / config.state)
     clock, signer = SystemClock(), FileSigner(state / "audit.key")
     sealer = FileSealer(state / SEALS, mac=signer.mac)
@@ -134,7 +129,7 @@ def build_world(
     )
     world = World(
         engine=engine,
-        identity=AccountIdentity(declared, accounts),
+        identity=declared_identity(config),
         policy=FilePolicySource(path.parent / config.policy),
         audit=ObservedLog(audit),
         heads=heads,
@@ -153,6 +148,7 @@ def build_world(
         undo_rows_max=config.undo.rows_max,
         undo_days=config.undo.days,
         accounts=database_accounts(config),
+        roles=database_roles(config),
         approvals=open_approvals(config, path.parent, secret=read_secret),
         **open_stores(state),
     )
@@ -228,6 +224,8 @@ def open_engine(folder: Path, config: Config, name: str) -> Engine:
     from nbgov import backends
 
     found = config.connections.get(name)
+    if name in config.gateways:
+        raise not_here(name)
     if found is None:
         raise RequestInvalid(
             f"There is no connection {name!r}.",
@@ -249,7 +247,8 @@ def connection_settings(folder: Path, config: Config, name: str) -> dict[str, An
         BackendFailed: The key of the pseudonyms cannot be read or made.
     """
     settings = asdict(config.connections[name])
-    del settings["kind"]
+    for key in ("kind", "roles"):
+        settings.pop(key, None)
     if "path" in settings:
         settings["path"] = str(folder / settings["path"])
     reference = settings.pop("password", None)
@@ -278,7 +277,7 @@ def read_key(reference: str, folder: Path) -> bytes:
         ConfigInvalid: The reference points at nothing (``secret-missing``), or at less than
             ``KEY_BYTES_MIN`` bytes (``key-short``).
     """
-    key = read_secret(reference, folder).encode()
+    key = read_secret(reference, folder).reveal().encode()
     if len(key) < KEY_BYTES_MIN:
         raise ConfigInvalid(
             f"The key {reference} is too short.",
@@ -340,24 +339,15 @@ def named_connection(policy: str) -> str:
     return next((head for head in heads if not set("*?[") & set(head)), "offline")
 
 
-def read_secret(reference: str, folder: Path) -> str:
-    """The value behind a secret reference.
+def read_secret(reference: str, folder: Path) -> Secret:
+    """The secret behind a reference.
 
     Raises:
-        ConfigInvalid: The variable is not set, or the file cannot be read.
+        ConfigInvalid: It points at nothing.
     """
-    scheme, _, rest = reference.partition(":")
-    try:
-        if scheme == "env":
-            return os.environ[rest]
-        return (folder / rest).expanduser().read_text(encoding="utf-8").strip("\r\n")
-    except (KeyError, OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(
-            f"The secret {reference} cannot be read.",
-            code="secret-missing",
-            why="the variable is not set" if scheme == "env" else type(error).__name__,
-            next_step="set it in the environment that starts Jupyter, or correct nbgov.yaml",
-        ) from None
+    from nbgov.backends.secrets import find_secret
+
+    return find_secret(reference, folder)
 
 
 @functools.cache

@@ -77,10 +77,12 @@ class Sheet:
         person = who.name.lower()
         if person == ADA.name:
             return "self-approval"
-        if not self.rules(who) or person in self.votes:
+        if not self.rules(who):
             return "vote-not-permitted"
         if self.state != "requested" or not self.is_live(now):
             return "ticket-conflict"
+        if person in self.votes:
+            return "vote-not-permitted"
         self.votes[person] = yes
         for name in self.rules(who):
             self.counts[name] += 1
@@ -130,10 +132,10 @@ class Sheet:
 
     def cancel(self, who, now) -> str | None:
         """The requester takes it back."""
-        if who.name.lower() != ADA.name:
-            return "vote-not-permitted"
         if not self.is_live(now):
             return "ticket-conflict"
+        if who.name.lower() != ADA.name:
+            return "vote-not-permitted"
         self.state = "cancelled"
         return None
 

@@ -47,7 +47,7 @@ def test_a_good_file_decodes() -> None:
         (("version: 1", "version: [1"), "not valid YAML"),
         (("version: 1", "version: !!python/object:os.system x"), "not valid YAML"),
         (("version: 1", "version: 3"), "does not decode at version"),
-        (("policy: policy.yaml\n", ""), "does not decode at policy"),
+        (("policy: policy.yaml\n", ""), "names no policy"),
         (("version: 1", "version: 1\ndefault_connection: nope"), "not a connection"),
         (("groups: [analysts]}", "groups: []}\n  eve: {accounts: [ada]}"), "two principals"),
         (("version: 1", "version: 1\naudit: {sinks: []}"), "no sink"),
@@ -111,7 +111,7 @@ def test_the_schema_for_editors_names_every_key() -> None:
     """The JSON Schema is the one that decoding follows."""
     keys = (
         "version policy connections principals state default_connection analyzer pseudonym_key "
-        "rows audit approvals notify undo"
+        "rows audit approvals notify undo gateway"
     )
     assert set(keys.split()) == set(schema()["properties"])
 

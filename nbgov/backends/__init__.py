@@ -103,6 +103,7 @@ def private_url(settings: Mapping[str, Any]) -> URL | None:
     except ArgumentError:
         return None
     url = url.set(username=settings.get("user") or url.username)
+    # A secret stays one until a driver is called.
     return url.set(password=settings.get("password") or url.password)
 
 

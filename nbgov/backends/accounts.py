@@ -11,6 +11,7 @@ import getpass
 import os
 from collections.abc import Mapping
 
+from nbgov.config import Config
 from nbgov.errors import IdentityFailed
 from nbgov.model import Principal
 
@@ -61,6 +62,20 @@ class AccountIdentity:
             )
         via = OS_ACCOUNT if claim is None else CLAIM
         return Principal(found.name, found.groups, found.roles, self.account, via)
+
+
+def declared_identity(config: Config) -> AccountIdentity:
+    """The declared principals; where nothing is decided here, the OS account is one, too."""
+    entries = config.principals
+    declared = {
+        name: Principal(name, frozenset(entry.groups), frozenset(entry.roles))
+        for name, entry in entries.items()
+    }
+    accounts = {account: name for name, entry in entries.items() for account in entry.accounts}
+    if config.is_remote and not entries:
+        account = own_account()
+        declared, accounts = {account: Principal(account)}, {account: account}
+    return AccountIdentity(declared, accounts)
 
 
 def own_account() -> str:

@@ -91,7 +91,24 @@ def table_of(image: BeforeImage, rows: Sequence[Row]) -> pa.Table:
 
     names = [column.name for column in image.columns]
     values = zip(*rows, strict=True) if rows else ((),) * len(names)
-    return pa.table([pa.array(column, pa.large_string()) for column in values], names)
+    return pa.table([texts(column) for column in values], names)
+
+
+def texts(values: Sequence[str | None]) -> pa.Array:
+    """Texts as an Arrow array, made without :func:`pyarrow.array`.
+
+    That imports pandas when it is first called, and a write would hold its locks meanwhile.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    parts = [b"" if value is None else value.encode() for value in values]
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    is_there = np.array([value is not None for value in values], np.bool_)
+    valid = np.packbits(is_there, bitorder="little")
+    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(pa.large_string(), len(parts), buffers)
 
 
 def rows_of(table: pa.Table) -> list[Row]:

@@ -18,18 +18,25 @@ from nbgov.lineage.style import STYLE
 
 def lineage_page(lineage: Lineage) -> str:
     """The page of a lineage: one HTML text, self-contained, for light and for dark."""
-    name = subject(lineage)
+    body = element(
+        "main", element("p", "nbgov · lineage of governed data", class_="soft"), *content(lineage)
+    )
+    return page(f"nbgov · {subject(lineage)}", body, style=STYLE)
+
+
+def content(lineage: Lineage, *, level: int = 1) -> Iterator[Markup]:
+    """What the page says, for pages that have a frame of their own.
+
+    Args:
+        lineage: What it is about.
+        level: Of the heading.
+    """
     status = lineage.report.status if lineage.report is not None else ""
     badge = [element("span", status.upper(), class_=f"badge {status}")] if status else []
-    body = element(
-        "main",
-        element("p", "nbgov · lineage of governed data", class_="soft"),
-        element("h1", name, *badge),
-        element("p", *told_of(lineage), class_="soft"),
-        element("dl", *(part for one in answers(lineage) for part in rows(one)), class_="answers"),
-        *sections(lineage),
-    )
-    return page(f"nbgov · {name}", body, style=STYLE)
+    yield element(f"h{level}", subject(lineage), *badge)
+    yield element("p", *told_of(lineage), class_="soft")
+    yield element("dl", *(part for one in answers(lineage) for part in rows(one)), class_="answers")
+    yield from sections(lineage)
 
 
 def told_of(lineage: Lineage) -> Iterator[str]:

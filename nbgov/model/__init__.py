@@ -41,6 +41,7 @@ from nbgov.model.decision import (
     Verdict,
     WriteLimit,
 )
+from nbgov.model.login import Audience, Login, Node, Proof, Stop, StopKind, Work
 from nbgov.model.notice import Answer, Notice, NoticeEvent, Parcel, UndoImage
 from nbgov.model.record import Receipt, Record, RecordKind, short_receipt
 from nbgov.model.request import Principal, Request
@@ -55,6 +56,7 @@ from nbgov.model.run import (
     Run,
     RunInput,
 )
+from nbgov.model.secret import Secret, revealed
 from nbgov.model.statement import (
     Action,
     BindMarker,
@@ -75,6 +77,7 @@ __all__ = [
     "ApprovalMode",
     "ApprovalQuorum",
     "ApprovalState",
+    "Audience",
     "Author",
     "BaselineChoice",
     "BeforeImage",
@@ -102,14 +105,17 @@ __all__ = [
     "FreshnessTerms",
     "Highlight",
     "Influence",
+    "Login",
     "MaskKind",
     "ModelVersion",
+    "Node",
     "Notice",
     "NoticeEvent",
     "Obligation",
     "OutputColumn",
     "Parcel",
     "Principal",
+    "Proof",
     "Receipt",
     "Record",
     "RecordKind",
@@ -120,9 +126,12 @@ __all__ = [
     "RowLimit",
     "Run",
     "RunInput",
+    "Secret",
     "SourceVersion",
     "Span",
     "Statement",
+    "Stop",
+    "StopKind",
     "Summary",
     "Table",
     "TableName",
@@ -130,6 +139,8 @@ __all__ = [
     "UndoImage",
     "Verdict",
     "Vote",
+    "Work",
     "WriteLimit",
+    "revealed",
     "short_receipt",
 ]

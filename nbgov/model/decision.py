@@ -177,6 +177,8 @@ class Clearance:
         before: What to read before the write, in its transaction, so that it can be undone.
         is_dry_run: Whether the write is to be rolled back, whatever comes; a backend that cannot
             promise that does not run it (``dry-run-unavailable``).
+        role: The database role to run as, for this one transaction; the account's own if empty.
+        label: What a database that can is told of who asks, for its own log.
     """
 
     sql: str
@@ -193,3 +195,5 @@ class Clearance:
     request: str = ""
     before: BeforeImage | None = None
     is_dry_run: bool = False
+    role: str = ""
+    label: str = ""

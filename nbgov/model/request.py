@@ -44,6 +44,7 @@ class Request:
         undoes: Request id of an earlier statement that this one undoes, or empty. It needs the
             consent that the earlier one needed, whatever else the policy says.
         veiled: Whether bound values are a secret to voters and stores: a digest stands for them.
+        is_tracked: Whether a run is open where it is asked, so that the result gets a profile.
     """
 
     connection: str
@@ -57,3 +58,4 @@ class Request:
     ticket: str = ""
     undoes: str = ""
     veiled: bool = False
+    is_tracked: bool = False

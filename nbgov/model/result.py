@@ -91,6 +91,14 @@ class Result:
         self._batches = batches
         self._table: pa.Table | None = None
 
+    def follow(self, ended: Callable[[], object]) -> None:
+        """Call something once, as soon as the result is read to its end, fails or is closed."""
+        self._batches = Followed(self._batches, ended)
+
+    def settle(self) -> None:
+        """Read to the end now; the rows can still be taken, once."""
+        self._batches = iter(list(self._batches))
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The masked batches, in order. They can be taken once."""
         return self._batches
@@ -145,6 +153,33 @@ class Result:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Followed:
+    """Batches whose end is told, however it comes, even if nobody ever asked for the first one."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], ended: Callable[[], object]) -> None:
+        self.batches = batches
+        self.ended = ended
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        try:
+            return next(self.batches)
+        except BaseException:
+            self.ended()
+            raise
+
+    def close(self) -> None:
+        """Stop reading."""
+        try:
+            close = getattr(self.batches, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self.ended()
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:

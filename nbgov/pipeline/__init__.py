@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nbgov.core import case as cases
 from nbgov.core import guard, undo
 from nbgov.core.case import Case
+from nbgov.core.database_roles import database_role, label
 from nbgov.core.deferred import DeferredProfiles
 from nbgov.core.memo import Memo
 from nbgov.core.policy import Context, Policy, decide, visible
@@ -241,6 +242,8 @@ class Pipeline:
     def clear(self, case: Case) -> Clearance:
         """Stage 6: make the text that runs, hold it against the engine's own view, and clear it."""
         statement, decision, catalog = case.statement, case.decision, case.catalog
+        principal, connection = case.principal, case.request.connection
+        assert principal is not None
         assert statement is not None
         assert decision is not None
         assert catalog is not None
@@ -271,6 +274,8 @@ class Pipeline:
             tables=tables_seen(statement, catalog) if statement.is_read else frozenset(),
             request=case.request.id or case.id,
             before=case.before,
+            role=database_role(self.world.roles.get(connection, {}), principal, connection),
+            label=label(principal, case.id),
         )
 
     def plan_undo(self, case: Case, rewritten: Rewritten) -> None:

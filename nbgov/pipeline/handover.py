@@ -132,7 +132,9 @@ class Handover:
 
     def is_profile_wanted(self, case: Case) -> bool:
         """Whether the result is named, or belongs to a run that is open now."""
-        return bool(case.request.dataset) or any(s.active_run() for s in self.world.runs())
+        asked = case.request
+        is_open = asked.is_tracked or any(store.active_run() for store in self.world.runs())
+        return bool(asked.dataset) or is_open
 
     def are_rows_wanted(self, case: Case) -> bool:
         """Whether the rows of the result are to be kept."""

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbgov.core import case as cases
-from nbgov.errors import BackendFailed, NbgovError
+from nbgov.core.database_roles import database_role
+from nbgov.errors import BackendFailed, Denied, NbgovError
 from nbgov.model import RecordKind
 
 if TYPE_CHECKING:
@@ -78,11 +79,20 @@ class Recorder:
             at=world.clock.now(),
             session=self.session,
             mac=world.signer.mac,
-            database_user=world.accounts.get(str(case.request.connection)),
+            database_user=self.database_user(case),
             policy_revision=world.policy.revision() or None,
             run=next(filter(None, runs), None),
             **more,
         )
+
+    def database_user(self, case: Case) -> str | None:
+        """As whom a request runs in the database, as far as it is known."""
+        connection, roles = str(case.request.connection), self.world.roles
+        if connection in roles and case.principal is not None:
+            with suppress(Denied):
+                return database_role(roles[connection], case.principal, connection)
+            return None
+        return self.world.accounts.get(connection)
 
     def seal(self, case: Case) -> str | None:
         """The literals of a request, sealed, where they are kept at all."""

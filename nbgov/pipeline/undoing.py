@@ -72,7 +72,7 @@ def keep_image(world: World, case: Case, stream: Stream) -> None:
         rows=before.num_rows,
         kept_at=now,
         expires_at=now + timedelta(days=world.undo_days),
-        facts=facts_of(image),
+        facts={**facts_of(image), "record": str(case.receipt.index if case.receipt else "")},
     )
     data = payload(before, stream.after)
     sealed = sealer.seal(data, principal=principal.name, at=now, context=context(kept))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from nbgov.ports.catalogs import CatalogStore
 from nbgov.ports.indexes import AuditIndex, Hit
+from nbgov.ports.logins import GatewayStore
 from nbgov.ports.notices import Courier, Notifier, Outbox
 from nbgov.ports.people import (
     AuditCopy,
@@ -57,6 +58,7 @@ __all__ = [
     "Engine",
     "Evidence",
     "FactStore",
+    "GatewayStore",
     "Heads",
     "Hit",
     "IdentityProvider",
@@ -90,10 +92,11 @@ class World:
     read while a run is open. Without ``catalogs`` nobody keeps how connections evolve.
     Without a ``sealer`` literals are not kept at all, and without ``facts`` nobody knows what the
     log said last about nbgov itself. ``accounts`` is the database's account of each connection that
-    nbgov.yaml names one for. ``heads`` is the log over the checkpoints of every gateway, where
-    several share a database for their logs, and ``mirroring`` keeps the copies of the log.
-    Without ``undo`` and ``undo_sealer`` no write can be undone; ``undo_rows_max`` rows of one are
-    kept at most, for ``undo_days`` days. Without a ``notifier`` nobody is told of tickets.
+    nbgov.yaml names one for, and ``roles`` who runs as which of its roles. ``heads`` is the log
+    over the checkpoints of every gateway, where several share a database for their logs, and
+    ``mirroring`` keeps the copies of the log. Without ``undo`` and ``undo_sealer`` no write can be
+    undone; ``undo_rows_max`` rows of one are kept at most, for ``undo_days`` days. Without a
+    ``notifier`` nobody is told of tickets.
     """
 
     engine: Callable[[str], Engine]
@@ -118,6 +121,7 @@ class World:
     sealer: Sealer | None = None
     facts: FactStore | None = None
     accounts: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     heads: Heads | None = None
     mirroring: Mirroring | None = None
     undo: UndoStore | None = None

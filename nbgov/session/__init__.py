@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,26 +28,21 @@ from nbgov.model import (
     Run,
     Verdict,
 )
-from nbgov.session.administration import AnnouncedLog, identified, marks_of, tell_lost
+from nbgov.remote import Gateways
+from nbgov.session.site import Site
 from nbgov.session.tickets import Tickets
 from nbgov.session.tracking import delivered
 from nbgov.session.undoing import Undoing
-from nbgov.sinks import with_notices, with_witnesses
 from nbgov.watched import watched
-from nbgov.wiring import (
-    build_world,
-    find_config,
-    open_engine,
-    read_config,
-    read_secret,
-    run_store,
-)
+from nbgov.wiring import find_config, run_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from nbgov.core.fingerprint import Fingerprint
-    from nbgov.ports import Engine
+    from nbgov.pipeline import Pipeline
+    from nbgov.ports import Engine, IdentityProvider
+    from nbgov.remote.pipeline import RemotePipeline
 
 OPEN: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 # Each nbgov.yaml that a session of this process was on, and whom the last one was for. What a
@@ -69,57 +62,51 @@ def connect(config: str | Path | None = None, *, as_: str | None = None) -> Sess
         ConfigInvalid: No ``nbgov.yaml`` was found, or it is not valid.
         IdentityFailed: The principal is not declared.
     """
-    return Session(find_config(config), claim=as_)
+    path = find_config(config)
+    session = Session(Site(path, claim=as_), claim=as_)
+    session.forget_expired()
+    OPEN[session.id] = session
+    SEEN[path] = as_
+    return session
 
 
 class Session(Tickets, Undoing):
     """One principal's conversation. A context manager; methods raise :class:`~nbgov.NbgovError`.
 
     Args:
-        path: The ``nbgov.yaml``.
+        site: The connections, the log and the stores.
         claim: A declared principal's name, or ``None`` for the one the OS account maps to.
+        identity: Who the principal is, where others than the site's own principal have sessions on
+            it. Such a session leaves the site open when it is closed.
 
     Attributes:
-        config: The decoded configuration.
-        principal: Who asks.
-        state: The folder of audit log, approvals, datasets and keys.
+        site: The connections, the log and the stores.
+        is_remote: Whether every connection is one of a gateway, so that nothing is decided here.
     """
 
-    def __init__(self, path: Path, *, claim: str | None = None) -> None:
+    def __init__(
+        self, site: Site, *, claim: str | None = None, identity: IdentityProvider | None = None
+    ) -> None:
         from nbgov.pipeline import Pipeline
         from nbgov.voting import Voting
 
-        self.path = path
-        self.config = read_config(path)
-        self.state = path.parent / self.config.state
-        self.id = uuid.uuid4().hex
-        self.engines: dict[str, Engine] = {}
-        world = build_world(path, self.config, session=self.id, engine=self.engine)
+        self.site = site
+        self.is_guest = identity is not None
+        self.id, self.path, self.config, self.state = site.id, site.path, site.config, site.state
+        self.engines, self.log = site.engines, site.log
         self.claim = claim
-        self.principal: Principal = identified(world, claim, session=self.id)
-        world = with_witnesses(world, self.config)
-        self.log = AnnouncedLog(
-            world,
-            session=self.id,
-            principal=self.principal,
-            marks=partial(marks_of, self.config, world),
-        )
-        self.world = with_notices(
-            watched(replace(world, audit=self.log), session=self.id, principal=self.principal),
-            self.config,
-            path.parent,
-            secret=read_secret,
-            lost=partial(tell_lost, self.log),
-        )
+        # Security: a guest of a gateway never goes on to another one as whoever keeps this one.
+        terms = {} if self.is_guest else site.config.gateways
+        self.is_remote = len(terms) == len(site.config.connections)
+        world = site.world
+        if identity is not None:
+            # A guest's runs are open where the guest is, and bound there.
+            world = replace(world, identity=identity, runs=tuple)
+        self.own: Principal = site.principal if identity is None else identity.identify(claim)
+        self.world = watched(world, session=self.id, principal=self.own)
+        self.gateways = Gateways(terms, site.path.parent, self.world)
         self.pipeline = Pipeline(self.world, session=self.id)
         self.voting = Voting(self.world, session=self.id)
-        self.forget_expired()
-        OPEN[self.id] = self
-        if world.mirroring is not None:
-            world.mirroring.start()
-        if self.world.notifier is not None:
-            self.world.notifier.start()
-        SEEN[path] = claim
 
     @staticmethod
     def opened() -> tuple[Session, ...]:
@@ -132,6 +119,15 @@ class Session(Tickets, Undoing):
         return tuple(OPEN)
 
     # ------------------------------------------------------------ statements
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks. Where nothing is decided here, it is whoever is logged in at the gateway."""
+        return self.gateways.principal if self.is_remote else self.own
+
+    def at(self, connection: str | None = None) -> Pipeline | RemotePipeline:
+        """What runs the requests for a connection: here, or at a gateway."""
+        return self.gateways.pipeline(connection or self.default_connection) or self.pipeline
 
     @property
     def connections(self) -> tuple[str, ...]:
@@ -191,6 +187,13 @@ class Session(Tickets, Undoing):
             id=request,
             ticket=ticket,
         )
+        return self.ask(asked)
+
+    def ask(self, asked: Request) -> Result:
+        """Run a request of the session's principal; see :meth:`sql`."""
+        remote = self.gateways.pipeline(asked.connection)
+        if remote is not None:
+            return remote.run(asked)
         parts = self.parts(asked)
         for part in parts if len(parts) > 1 else ():
             # One that is refused is recorded as that, before any other part has run.
@@ -206,7 +209,8 @@ class Session(Tickets, Undoing):
         self, sql: str, /, connection: str | None = None, *, binds: Mapping[str, Any] | None = None
     ) -> Verdict:
         """Decide a statement, and say what would run, without running it."""
-        return self.pipeline.check(self.request(sql, connection, binds or {}))
+        asked = self.request(sql, connection, binds or {})
+        return self.at(asked.connection).check(asked)
 
     def parts(self, request: Request) -> tuple[Request, ...]:
         """A request for each statement of a text; the text itself where it cannot be told apart."""
@@ -232,15 +236,18 @@ class Session(Tickets, Undoing):
 
     def catalog(self, connection: str | None = None) -> Catalog:
         """The tables and views that the principal may touch."""
-        return self.pipeline.catalog(connection or self.default_connection, claim=self.claim)
+        name = connection or self.default_connection
+        return self.at(name).catalog(name, claim=self.claim)
 
     def dialect(self, connection: str | None = None) -> str:
         """sqlglot's name of a connection's SQL dialect."""
-        return self.engine(connection or self.default_connection).dialect
+        name = connection or self.default_connection
+        remote = self.gateways.pipeline(name)
+        return self.engine(name).dialect if remote is None else remote.dialect
 
     def policy_digest(self) -> str:
-        """SHA-256 of the policy in force, hex."""
-        return self.pipeline.policy().digest.hex()
+        """SHA-256 of the policy in force, hex; empty where nothing is decided here."""
+        return "" if self.is_remote else self.pipeline.policy().digest.hex()
 
     def engine(self, name: str) -> Engine:
         """The engine of a connection, opened on first use.
@@ -249,9 +256,7 @@ class Session(Tickets, Undoing):
             RequestInvalid: No connection has the name.
             BackendFailed: The database or its driver is away.
         """
-        if name not in self.engines:
-            self.engines[name] = open_engine(self.path.parent, self.config, name)
-        return self.engines[name]
+        return self.site.engine(name)
 
     # ------------------------------------------------------------ datasets and runs
 
@@ -332,7 +337,7 @@ class Session(Tickets, Undoing):
 
     def terms(self) -> DriftTerms:
         """What the policy calls drift, and what it lets hold a promotion."""
-        return self.pipeline.policy().drift
+        return self.pipeline.policy().drift if self.config.policy else DriftTerms()
 
     def run(self, reference: str) -> Run:
         """The training run behind an id, ``runs:/ID`` or the reference of a model version.
@@ -369,23 +374,11 @@ class Session(Tickets, Undoing):
         return run_store().track(delivery, run_id=run_id, context=context, labels=labels)
 
     def close(self) -> None:
-        """Give back connections and files. Callable more than once."""
-        while self.engines:
-            self.engines.popitem()[1].close()
-        world = self.world
-        if world.notifier is not None:
-            world.notifier.close()
-        self.log.leave()
-        if world.cosigning is not None:
-            world.cosigning.close()
-        for part in (world.audit, world.index, world.approvals, world.datasets, world.releases):
-            part.close()
-        if world.mirroring is not None:
-            world.mirroring.close()
-        for more in (world.catalogs, world.facts, world.undo):
-            if more is not None:
-                more.close()
-        OPEN.pop(self.id, None)
+        """Give back what is the session's own. Callable more than once."""
+        self.gateways.close()
+        if not self.is_guest:
+            self.site.close()
+            OPEN.pop(self.id, None)
 
     def __enter__(self) -> Self:
         return self
@@ -394,4 +387,4 @@ class Session(Tickets, Undoing):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<nbgov session of {self.principal.name} on {', '.join(self.connections)}>"
+        return f"<nbgov session of {self.own.name} on {', '.join(self.connections)}>"

@@ -33,6 +33,8 @@ OPEN = "OPEN"
 CLOSE = "CLOSE"
 POLICY = "POLICY"
 NOTIFY = "NOTIFY"
+# What records of a gateway say in the place of ``embedded`` and ``advisory``.
+GATEWAY, ENFORCED = "gateway", "enforced"
 # Digits of a keyed digest: enough to tell the settings of one connection from other ones.
 MARK_DIGITS = 32
 
@@ -47,6 +49,7 @@ class AnnouncedLog:
         session: Identifier of the session.
         principal: Whose session it is.
         marks: Gives what ``nbgov.yaml`` says, see :func:`marks_of`.
+        is_kept: Whether a gateway writes it, out of reach of those whom the entries are about.
 
     Attributes:
         log: The log behind it.
@@ -59,8 +62,9 @@ class AnnouncedLog:
         session: str,
         principal: Principal,
         marks: Callable[[], Mapping[str, Mapping[str, str]]],
+        is_kept: bool = False,
     ) -> None:
-        self.log: AuditLog = world.audit
+        self.log: AuditLog = KeptLog(world.audit) if is_kept else world.audit
         self.world = world
         self.session = session
         self.principal = principal
@@ -163,6 +167,24 @@ class AnnouncedLog:
         """Say that the session ends, and let go of the log. Callable more than once."""
         self.leave()
         self.log.close()
+
+
+class KeptLog:
+    """The audit log of a gateway: every entry says that nobody could get past what it tells of.
+
+    Args:
+        log: The log that entries go to; every other promise is its own.
+    """
+
+    def __init__(self, log: AuditLog) -> None:
+        self.log = log
+
+    def append(self, record: Record) -> Receipt:
+        """Make a record durable, as one of a gateway."""
+        return self.log.append(replace(record, mode=GATEWAY, assurance=ENFORCED))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
 
 
 def tell_lost(log: AnnouncedLog, ticket: str, receiver: str, why: str) -> None:

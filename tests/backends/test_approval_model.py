@@ -57,7 +57,7 @@ def mutated(file, old, new):
 
 
 NOT_REQUESTED = "if approval.state is not ApprovalState.REQUESTED or has_run_out(approval, now):"
-VOTE_STATE = NOT_REQUESTED + "\n        raise conflict(approval, now)\n    cast"
+VOTE_STATE = NOT_REQUESTED + "\n        raise conflict(approval, now)\n    if folded"
 GLASS_STATE = NOT_REQUESTED + "\n        raise conflict(approval, now)\n    at ="
 OVER = "is not ApprovalState.REQUESTED or has_run_out(approval, now)"
 MUTANTS = {

@@ -164,7 +164,11 @@ def test_a_relation_has_a_mark_of_its_own(postgres_url):
 def test_a_snapshot_is_the_one_that_the_rows_are_read_in(postgres_url):
     """What others commit after the state was told is in none of the rows."""
     stand = ServerStand(postgres_url)
-    lease, (source,) = stand.engine.lease(is_read=True, tables=[TableName("public", "t")])
+    lease, (source,) = stand.engine.lease(
+        Clearance("", {}, (), is_read=True, tables=frozenset([TableName("public", "t")])),
+        is_read=True,
+        is_keyed=False,
+    )
     stand.others("INSERT INTO t VALUES (1)")
     link = lease.driver_connection
     with link.cursor(adbc_stmt_kwargs={"adbc.postgresql.use_copy": "false"}) as cursor:

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser import scene
-from tests.browser.lab import AXE, KERNEL_MS, Desk, complaints, serving
+from tests.browser.lab import KERNEL_MS, Desk, complaints, serving
 from tests.mlflow.browser import Window
 
 pytestmark = pytest.mark.slow
@@ -105,9 +105,8 @@ def test_a_change_is_looked_at_approved_and_run_in_the_same_cell(meet, scheme):
     expect(asked).to_contain_text("consumed", timeout=KERNEL_MS)
     meeting.shot("3-ran")
     assert scene.tiers(meeting.folder) == GOLD
-    if AXE.exists():
-        for desk in (meeting.ada, meeting.grace):
-            assert complaints(desk.page, ".jp-Notebook .jp-OutputArea") == []
+    for desk in (meeting.ada, meeting.grace):
+        assert complaints(desk.page, ".jp-Notebook .jp-OutputArea") == []
     for window in meeting.windows:
         assert window.left == []
 

@@ -357,6 +357,11 @@ def test_nbgov_ends_what_asks_for_too_little():
     refused(lambda: supersede(found, reason="", now=START))
 
 
+def test_a_conflict_names_the_step_that_the_ticket_does_allow():
+    """Somebody who revokes what nobody approved yet is told to vote, or to cancel."""
+    assert "vote on it" in conflict(ticket(), START).next_step
+
+
 def test_a_conflict_says_how_the_ticket_stands():
     """The error of a conflict names ticket and state, and shows no statement and no value."""
     found = conflict(ticket(), START)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nbgov.core.statement import parse
 from nbgov.core.undo import plan
+from nbgov.core.undo_images import texts
 from nbgov.model import BeforeImage, Catalog, Column, Effect, Table, TableName
 
 PEOPLE = TableName("public", "people")
@@ -97,3 +104,16 @@ def test_wide_tables_keep_fewer_rows():
     """The statement that undoes a write is one that nbgov reads, however many rows are allowed."""
     found = planned("DELETE FROM people WHERE name = 'x'", rows_max=10_000)
     assert 100 < found.rows_max < 1000
+
+
+@given(st.lists(st.none() | st.text()))
+def test_texts_become_the_array_that_arrow_makes(values):
+    """Any texts, NULL among them, become the array that Arrow itself would make of them."""
+    assert texts(values) == pa.array(values, pa.large_string())
+
+
+def test_keeping_rows_does_not_import_pandas():
+    """A write that keeps its rows holds its locks for no import of pandas."""
+    code = "import sys; from nbgov.core.undo_images import texts; texts(['a', None]); "
+    check = "sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code + check], check=False).returncode == 0

@@ -343,7 +343,16 @@ def test_a_file_without_a_gateway_serves_nothing(tmp_path):
     path = make_folder(
         tmp_path, config=CONFIG.partition("gateway:")[0].replace("{{", "{").replace("}}", "}")
     )
-    for words in (("serve",), ("doctor",), ("stops",), ("sessions", "list")):
+    # In a process of its own, as one that serves shuts itself to others for good.
+    served = subprocess.run(
+        [*COMMAND, "--config", str(path), "gateway", "serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert served.returncode == 1
+    assert "says nothing of a gateway" in served.stderr
+    for words in (("doctor",), ("stops",), ("sessions", "list")):
         found = nbgov(path, "gateway", *words)
         assert found.exit_code == 1
         assert "says nothing of a gateway" in found.output

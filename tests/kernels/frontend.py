@@ -76,6 +76,7 @@ class FrontEnd:
         has_subshell: Whether messages of widgets go on a subshell.
         can_ask: Whether a cell may ask for input; nbclient and papermill say that it may not.
         env: Variables for the kernel, on top of this process's own.
+        prefix: What starts the kernel's command, in place of this process itself.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class FrontEnd:
         has_subshell: bool = False,
         can_ask: bool = True,
         env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         spec = folder / "kernels" / "tested"
         spec.mkdir(parents=True)
         command = [
+            *prefix,
             str(python_of(generation)),
             "-m",
             "ipykernel_launcher",

@@ -95,15 +95,22 @@ def tracking(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def experiment(tmp_path, tracking):
     """An experiment of its own for each test, whose artifacts lie in the test's folder."""
+    # What tests of other files have read in this process is a candidate of no run here.
+    forget_reads()
     made = mlflow.create_experiment(str(tmp_path), artifact_location=str(tmp_path / "artifacts"))
     mlflow.set_experiment(experiment_id=made)
     yield made
     assert mlflow.active_run() is None
+    forget_reads()
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # Where MLflow keeps the choice for subprocesses.
+
+
+def forget_reads():
+    """Forget what was read in this process, and which runs wait to be told of it."""
     unfinished.unfinished.clear()
     unfinished.held.clear()
     LEDGER.clear()
     RECALLED.clear()
-    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)  # Where MLflow keeps the choice for subprocesses.
 
 
 @pytest.fixture(scope="module")

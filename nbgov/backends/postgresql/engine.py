@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
@@ -30,6 +30,7 @@ from nbgov.model import (
     EngineOpinion,
     SourceVersion,
     TableName,
+    revealed,
 )
 
 if TYPE_CHECKING:
@@ -48,10 +49,14 @@ BEGIN_SQL = """
            set_config('standard_conforming_strings', 'on', true),
            set_config('row_security', 'on', true),
            set_config('cursor_tuple_fraction', '1', true),
+           set_config('application_name', $3, true),
            set_config(
                'statement_timeout', coalesce($2, current_setting('statement_timeout')), true
            )
 """
+# After everything that is asked as the account: the role may not even see the server's counts.
+ROLE_SQL = "SELECT set_config('role', $1, true)"
+APPLICATION = "nbgov"
 
 
 def open_engine(name: str, settings: Mapping[str, Any]) -> PostgreSQLEngine:
@@ -92,10 +97,10 @@ def conninfo(url: URL, *, options: str = "") -> str:
         "host": url.host,
         "port": url.port,
         "user": url.username,
-        "password": url.password,
+        "password": revealed(url.password),
         "dbname": url.database,
         "connect_timeout": CONNECT_WAIT_S,
-        "application_name": "nbgov",
+        "application_name": APPLICATION,
     } | url.query | {"options": f"{given} {options}".strip()}  # fmt: skip
     escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
     return " ".join(
@@ -235,16 +240,17 @@ class PostgreSQLEngine:
         check_origins(origins, self._contents().columns, masked)
 
     def lease(
-        self, *, is_read: bool, is_keyed: bool = False, tables: Collection[TableName] = ()
+        self, clearance: Clearance, *, is_read: bool, is_keyed: bool
     ) -> tuple[PoolProxiedConnection, tuple[SourceVersion, ...]]:
         """A connection from the pool, in a fresh transaction of the right kind.
 
         A connection that the server has dropped since it was last used is replaced, once.
 
         Args:
+            clearance: What it is for: which tables' states are asked for, as whom it runs, and
+                what it is called.
             is_read: Whether nothing may be written.
             is_keyed: Whether the session has to know the key of the pseudonyms.
-            tables: The tables whose states are asked for.
 
         Raises:
             BackendFailed: The server cannot be reached, or all connections are taken.
@@ -261,7 +267,8 @@ class PostgreSQLEngine:
                     lease,
                     is_read=is_read,
                     timeout_s=self.timeout_s,
-                    numbers=self._reader.numbers(tables),
+                    label=clearance.label or APPLICATION,
+                    numbers=self._reader.numbers(clearance.tables),
                 )
             except driver.Error:
                 lease.invalidate()
@@ -270,8 +277,30 @@ class PostgreSQLEngine:
                     why = "The server ended the connection."
                     raise failure(self.name, "database-unavailable", why=why) from None
             else:
+                self._take_role(lease, clearance.role)
                 return lease, sources
         raise AssertionError
+
+    def _take_role(self, lease: PoolProxiedConnection, role: str) -> None:
+        """Go on as a role until the transaction ends; it goes back by itself then.
+
+        Raises:
+            BackendFailed: There is no such role, or the account is no member of it.
+        """
+        if not role:
+            return
+        link: Any = lease.driver_connection
+        try:
+            with link.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
+                cursor.execute(ROLE_SQL, [role])
+        except load_driver(self.name).Error:
+            lease.invalidate()
+            raise failure(
+                self.name,
+                "database-error",
+                why=f"Its account may not run statements as the role {role}.",
+                next_step="Grant the role to the account, or correct roles: in nbgov.yaml.",
+            ) from None
 
     def _connect(self, *, is_keyed: bool) -> Any:
         """One connection of a pool."""
@@ -329,17 +358,19 @@ def begin(
     *,
     is_read: bool,
     timeout_s: float | None,
+    label: str,
     numbers: Mapping[int, TableName],
 ) -> tuple[SourceVersion, ...]:
     """Begin a transaction and settle what may happen in it; say in which state tables are."""
     milliseconds = None if timeout_s is None else str(max(1, round(timeout_s * 1000)))
+    terms = ["on" if is_read else "off", milliseconds, label]
     link: Any = lease.driver_connection
     with link.cursor(adbc_stmt_kwargs=BUFFERED) as cursor:
         if not numbers:
-            cursor.execute(BEGIN_SQL, ["on" if is_read else "off", milliseconds])
+            cursor.execute(BEGIN_SQL, terms)
             return ()
         cursor.execute(REPEATABLE_SQL)
         wanted = " ".join(map(str, numbers))
-        cursor.execute(BEGIN_SQL + MARKS_SQL, ["on" if is_read else "off", milliseconds, wanted])
+        cursor.execute(BEGIN_SQL + MARKS_SQL, [*terms, wanted])
         [row] = cursor.fetchall()
         return tuple(source_versions(numbers, row[-3:]))

@@ -24,7 +24,7 @@ from nbgov.backends.postgresql.catalog import USER_NUMBER_MIN
 from nbgov.backends.postgresql.transaction import server_reason
 from nbgov.core.transfer import failure, masked_column, told_state
 from nbgov.errors import BackendFailed
-from nbgov.model import ColumnName
+from nbgov.model import ColumnName, revealed
 
 if TYPE_CHECKING:
     from pg8000.core import CoreConnection  # type: ignore[import-untyped]
@@ -199,7 +199,7 @@ def connect(core: ModuleType, url: URL) -> CoreConnection:
         unix_sock=f"{host}/.s.PGSQL.{port}" if is_socket else None,
         port=port,
         database=url.database or given.get("dbname") or user,
-        password=url.password or os.environ.get("PGPASSWORD"),
+        password=revealed(url.password) or os.environ.get("PGPASSWORD"),
         ssl_context=False if is_socket else encryption(given),
         timeout=CONNECT_WAIT_S,
         application_name="nbgov",

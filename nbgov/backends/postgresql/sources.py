@@ -24,7 +24,7 @@ MARKS_SQL = """,
             pg_stat_get_tuples_inserted(number), pg_stat_get_tuples_updated(number),
             pg_stat_get_tuples_deleted(number)
         ), ' ')
-        FROM unnest(string_to_array($3, ' ')::oid[]) AS number
+        FROM unnest(string_to_array($4, ' ')::oid[]) AS number
         WHERE pg_relation_filenode(number) IS NOT NULL
     )
 """

@@ -112,7 +112,7 @@ class PostgreSQLTransaction:
             self._engine.check_origins(sql, values, clearance.masked)
         is_private = is_keyed(self.connection, sql, pseudonym_key=self._engine.pseudonym_key)
         self._lease, sources = self._engine.lease(
-            is_read=self._is_read, is_keyed=is_private, tables=clearance.tables
+            clearance, is_read=self._is_read, is_keyed=is_private
         )
         cursor = self._open_cursor(is_copy=kind == READ_ROOT and self._is_read and not values)
         described = self._ask(cursor.adbc_execute_schema, sql, values or None)

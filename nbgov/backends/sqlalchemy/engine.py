@@ -21,7 +21,7 @@ from nbgov.core.estimate import estimated, mysql_rows
 from nbgov.core.offline import OfflineEngine
 from nbgov.core.transfer import Transfer, Transfers, failure
 from nbgov.errors import BackendFailed
-from nbgov.model import Catalog, Clearance, EngineOpinion
+from nbgov.model import Catalog, Clearance, EngineOpinion, revealed
 
 # sqlglot's names for SQLAlchemy's, where they differ.
 DIALECTS = {"mariadb": "mysql", "mssql": "tsql", "postgresql": "postgres"}
@@ -135,6 +135,7 @@ class SQLAlchemyEngine:
                 code="driver-missing",
                 next_step=f"Install the driver for {self._url.drivername}.",
             ) from None
+        sa.event.listen(source, "do_connect", partial(link_up, self._url, guards))
         if self.dialect == "mysql":
             sa.event.listen(source, "connect", partial(pin_mysql, timeout_s=self.timeout_s))
         return source
@@ -157,6 +158,12 @@ class SQLAlchemyEngine:
                 why="The server does not answer, or refuses the account or its password.",
                 next_step="Check url, user and password in nbgov.yaml, and that the server runs.",
             ) from None
+
+
+def link_up(url: sa.URL, guards: Mapping[str, bool], dialect: sa.Dialect, *_: object) -> Any:
+    """One connection, made with the password as it is now."""
+    args, named = dialect.create_connect_args(url.set(password=revealed(url.password)))
+    return dialect.connect(*args, **{**named, **guards})
 
 
 def offline(catalog: Catalog) -> OfflineEngine:

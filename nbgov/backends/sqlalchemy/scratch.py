@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nbgov.backends import private_url
 from nbgov.errors import BackendFailed, RequestInvalid
+from nbgov.model import revealed
 
 SERVERS = {"mariadb", "mysql"}
 
@@ -60,7 +61,8 @@ class SQLAlchemyScratch:
     """
 
     def __init__(self, url: sa.URL, settings: Mapping[str, Any]) -> None:
-        self.source = sa.create_engine(url, hide_parameters=True, poolclass=sa.NullPool)
+        known = url.set(password=revealed(url.password))
+        self.source = sa.create_engine(known, hide_parameters=True, poolclass=sa.NullPool)
         driver = self.source.dialect.import_dbapi()
         self.errors: tuple[type[Exception], ...] = (SQLAlchemyError, driver.Error)
         self.home = url.database

@@ -99,12 +99,21 @@ class Database:
         path: The file. It is made, readable by its owner only, if it is not there.
         schema: The statements that make its tables; those of nbgov's state by default.
         version: The version of that schema. A file with another one is refused.
+        synchronous: ``NORMAL`` for what may be lost when the power fails.
     """
 
-    def __init__(self, path: Path, *, schema: str = SCHEMA, version: int = SCHEMA_VERSION) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        schema: str = SCHEMA,
+        version: int = SCHEMA_VERSION,
+        synchronous: str = "FULL",
+    ) -> None:
         self.path = path
         self.schema = schema
         self.version = version
+        self.synchronous = synchronous
         self.lock, self.owner = threading.RLock(), os.getpid()
         self.connection: sqlite3.Connection | None = None
         self.pid = 0
@@ -130,11 +139,8 @@ class Database:
             BackendFailed: SQLite failed, or the file is not the one it was (code
                 ``state-unavailable``).
         """
-        if self.owner != os.getpid():
-            # A lock that another thread held during a fork would never be free again.
-            self.lock, self.owner = threading.RLock(), os.getpid()
         try:
-            with self.lock:
+            with self.alone():
                 connection = self.open()
                 connection.execute(begin)
                 try:
@@ -145,6 +151,15 @@ class Database:
                         connection.execute("ROLLBACK")
         except (sqlite3.Error, OSError, UnicodeError) as error:
             raise unavailable(f"{type(error).__name__} in {self.path.name}") from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the other threads of this process out of the file."""
+        if self.owner != os.getpid():
+            # A lock that another thread held during a fork would never be free again.
+            self.lock, self.owner = threading.RLock(), os.getpid()
+        with self.lock:
+            yield
 
     def close(self) -> None:
         """Let go of the file. A later transaction opens it anew."""
@@ -160,6 +175,7 @@ class Database:
             make_file(self.path)
             self.file = file_identity(self.path)
             self.connection = connect(self.path, schema=self.schema, version=self.version)
+            self.connection.execute(f"PRAGMA synchronous = {self.synchronous}")
             self.pid = os.getpid()
         # Security: what goes into a file that was removed or replaced, nobody will read again.
         if file_identity(self.path) != self.file:
@@ -195,7 +211,6 @@ def connect(path: Path, *, schema: str, version: int) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         switch_to_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         prepare_schema(connection, schema, version)
     except BaseException:

@@ -8,14 +8,40 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nbgov.backends.sqlite.database import Database, decoding, time_text, unavailable
+from nbgov.errors import BackendFailed
 from nbgov.model import DatasetVersion, Delivery, SourceVersion
+
+# How many deliveries share a commit, so that threads that deliver at once wait for one disk write.
+GROUP_MAX = 64
+# What a delivery has that has no column of its own.
+DELIVERY_FIELDS = tuple(
+    field.name for field in fields(Delivery) if field.name not in {"read_id", "version_id", "name"}
+)
+
+
+@dataclass(eq=False, slots=True)
+class Put:
+    """A version and a delivery that somebody waits for.
+
+    Attributes:
+        version, delivery: What they are.
+        facts: The delivery as JSON.
+        is_kept: Whether both are kept.
+    """
+
+    version: DatasetVersion
+    delivery: Delivery
+    facts: str
+    is_kept: bool = False
 
 
 class SqliteDatasetStore:
@@ -27,6 +53,7 @@ class SqliteDatasetStore:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path)
+        self.waiting: deque[Put] = deque()
 
     def put(self, version: DatasetVersion, delivery: Delivery) -> None:
         """Keep a version (once) and its delivery.
@@ -34,24 +61,36 @@ class SqliteDatasetStore:
         Raises:
             BackendFailed: It cannot be kept, or the delivery's id belongs to another delivery.
         """
+        put = Put(version, delivery, delivery_facts(delivery))
+        self.waiting.append(put)
+        try:
+            with self.database.alone():
+                if not put.is_kept:
+                    self.keep_all(put)
+        finally:
+            # What nobody waits for any more, as it was interrupted, is not to be kept.
+            with suppress(ValueError):
+                self.waiting.remove(put)
+
+    def keep_all(self, own: Put) -> None:
+        """Keep a delivery, and in the same transaction those that others wait for."""
+        others = [put for put in self.waiting.copy() if put is not own and not put.is_kept]
+        puts = [own, *others[: GROUP_MAX - 1]]
+        try:
+            self.keep(puts)
+        except BackendFailed:
+            if len(puts) == 1:
+                raise
+            # One of them cannot be kept; each is done alone by whoever waits for it.
+            self.keep([own])
+
+    def keep(self, puts: Sequence[Put]) -> None:
+        """Keep some deliveries, all of them or none."""
         with self.database.writing() as connection:
-            known = connection.execute(
-                "SELECT profile IS NULL FROM versions WHERE version_id = ?", (version.version_id,)
-            ).fetchone()
-            if known is None:
-                connection.execute(
-                    "INSERT INTO versions (version_id, name, facts) VALUES (?, ?, ?)",
-                    (version.version_id, version.name, version_facts(version)),
-                )
-            if version.profile and (known is None or known[0]):
-                write_profile(connection, version.version_id, version.profile)
-            connection.execute(
-                "INSERT INTO deliveries (read_id, version_id, name, facts) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (read_id) DO NOTHING",
-                (delivery.read_id, delivery.version_id, delivery.name, delivery_facts(delivery)),
-            )
-            if read_delivery(connection, delivery.read_id) != delivery:
-                raise unavailable("the delivery was kept before, with other facts")
+            for put in puts:
+                keep(connection, put)
+        for put in puts:
+            put.is_kept = True
 
     def describe(self, version_id: str, profile: Mapping[str, Any]) -> None:
         """Keep the profile of a version that was kept without one.
@@ -96,6 +135,32 @@ class SqliteDatasetStore:
         self.database.close()
 
 
+def keep(connection: sqlite3.Connection, put: Put) -> None:
+    """Keep a version (once) and its delivery.
+
+    Raises:
+        BackendFailed: The delivery's id belongs to another delivery.
+    """
+    version, delivery = put.version, put.delivery
+    known = connection.execute(
+        "SELECT profile IS NULL FROM versions WHERE version_id = ?", (version.version_id,)
+    ).fetchone()
+    if known is None:
+        connection.execute(
+            "INSERT INTO versions (version_id, name, facts) VALUES (?, ?, ?)",
+            (version.version_id, version.name, version_facts(version)),
+        )
+    if version.profile and (known is None or known[0]):
+        write_profile(connection, version.version_id, version.profile)
+    kept = connection.execute(
+        "INSERT INTO deliveries (read_id, version_id, name, facts) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (read_id) DO NOTHING",
+        (delivery.read_id, delivery.version_id, delivery.name, put.facts),
+    )
+    if not kept.rowcount and read_delivery(connection, delivery.read_id) != delivery:
+        raise unavailable("the delivery was kept before, with other facts")
+
+
 def version_facts(version: DatasetVersion) -> str:
     """Everything about a version that has no column of its own, as JSON."""
     facts = asdict(version)
@@ -131,9 +196,10 @@ def read_version(row: sqlite3.Row) -> DatasetVersion:
 
 def delivery_facts(delivery: Delivery) -> str:
     """Everything about a delivery that has no column of its own, as JSON."""
-    facts = asdict(delivery) | {"at": time_text(delivery.at)}
-    for key in ("read_id", "version_id", "name"):
-        del facts[key]
+    # Field by field: asdict would copy every text of every delivery.
+    facts: dict[str, Any] = {name: getattr(delivery, name) for name in DELIVERY_FIELDS}
+    facts["at"] = time_text(delivery.at)
+    facts["sources"] = [asdict(source) for source in delivery.sources]
     for source, told in zip(delivery.sources, facts["sources"], strict=True):
         told["changed_at"] = time_text(source.changed_at) if source.changed_at else None
     return json.dumps(facts)

@@ -262,9 +262,23 @@ def conflict(approval: Approval, now: datetime) -> IntegrityFailed:
     return IntegrityFailed(
         f"Ticket {approval.ticket} cannot be used for that.",
         code="ticket-conflict",
-        why=f"it is {state}, or changed meanwhile",
-        next_step="look at the ticket, or run the statement again to open a new one",
+        why=why_not(approval, state),
+        next_step=NEXT.get(state, "run the statement again to open a new one"),
     )
+
+
+def why_not(approval: Approval, state: ApprovalState) -> str:
+    """Why a step cannot be made, as the ticket stands."""
+    if approval.emergency is not None and approval.emergency.is_reviewed:
+        return f"it is {state}, and {approval.emergency.reviewed_by} has reviewed it"
+    return f"it is {state}, or changed meanwhile"
+
+
+# What can be done with a ticket that is live, where something else was tried.
+NEXT: Mapping[ApprovalState, str] = {
+    ApprovalState.REQUESTED: "vote on it, or cancel it if it is your own",
+    ApprovalState.APPROVED: "revoke it if you may vote on it, or cancel it if it is your own",
+}
 
 
 def not_eligible(approval: Approval, principal: Principal) -> Denied:
@@ -296,8 +310,8 @@ def require_other(approval: Approval, principal: Principal) -> None:
     if is_own(principal, approval):
         # Security: four eyes, whatever the voter's roles and however the name is spelled.
         raise Denied(
-            f"{principal.name} cannot vote on a ticket of their own.",
+            f"{principal.name} cannot vote on, or review, a ticket of their own.",
             code="self-approval",
-            why="approval takes a second person; no role is exempt",
+            why="it takes a second person; no role is exempt",
             next_step="ask somebody else who may vote on it",
         )

@@ -117,6 +117,8 @@ def vote(approval: Approval, ballot: Vote, *, voter: Principal, now: datetime) -
     rules = tuple(q.rule for q in approval.quorums if is_eligible(voter, q))
     if not rules:
         raise not_eligible(approval, voter)
+    if approval.state is not ApprovalState.REQUESTED or has_run_out(approval, now):
+        raise conflict(approval, now)
     if folded(voter.name) in {folded(earlier.voter) for earlier in approval.votes}:
         raise Denied(
             f"{voter.name} has voted on ticket {approval.ticket} before.",
@@ -124,8 +126,6 @@ def vote(approval: Approval, ballot: Vote, *, voter: Principal, now: datetime) -
             why="every principal has one vote",
             next_step="ask somebody else who may vote on it",
         )
-    if approval.state is not ApprovalState.REQUESTED or has_run_out(approval, now):
-        raise conflict(approval, now)
     cast = replace(ballot, voter=voter.name, rules=rules, at=latest(approval, now))
     votes = (*approval.votes, cast)
     if not ballot.is_approval:
@@ -266,6 +266,8 @@ def cancel(
         Denied: Somebody else asked for it (``vote-not-permitted``).
         IntegrityFailed: It has ended already (``ticket-conflict``).
     """
+    if approval.state not in LIVE or has_run_out(approval, now):
+        raise conflict(approval, now)
     if not is_own(principal, approval):
         raise Denied(
             f"{principal.name} may not cancel ticket {approval.ticket}.",

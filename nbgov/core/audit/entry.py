@@ -284,9 +284,10 @@ def holds(container: type, is_item: Callable[[Any], bool]) -> Callable[[Any], bo
     return is_shaped
 
 
+KINDS = frozenset(RecordKind)
 # How each type of field looks in JSON, and how it is read from there if not as it is.
 SHAPES: Mapping[str, Callable[[Any], bool]] = {
-    "RecordKind": lambda value: is_text(value) and value in set(RecordKind),
+    "RecordKind": lambda value: is_text(value) and value in KINDS,
     "datetime": is_time,
     "digest": lambda value: is_text(value) and HEX_DIGEST.fullmatch(value) is not None,
     "int": is_count,

@@ -1,7 +1,7 @@
 """``nbgov.yaml``: which connections exist, where state lives, which policy rules, who is who.
 
 Pure: text in, frozen values out. Reading files, environment and secrets is the business of
-:mod:`nbgov.session`. Secrets are references (``env:NAME``, ``file:PATH``), never values.
+:mod:`nbgov.session`. Secrets are references such as ``env:NAME`` and ``file:PATH``, never values.
 The format is described in ``docs/reference/config.md``.
 """
 
@@ -12,51 +12,27 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from nbgov.addresses import OWN_HOSTS, Address, MailAddress, PrivateUrl, Secret, Url
+from nbgov.addresses import OWN_HOSTS, Address, MailAddress, PrivateUrl, SecretReference, Url
+from nbgov.config.gateway import GatewayTerms
+from nbgov.config.places import (
+    STRICT,
+    Connection,
+    GatewayConnection,
+    Name,
+    PostgresqlStore,
+    Seconds,
+    ServerConnection,
+)
 from nbgov.errors import ConfigInvalid
 from nbgov.model import NoticeEvent
 from nbgov.strict import adapter, decode
 
 FILE_NAME = "nbgov.yaml"
-STRICT = ConfigDict(extra="forbid")
 EVENTS: tuple[NoticeEvent, ...] = get_args(NoticeEvent)
 Events = Annotated[tuple[NoticeEvent, ...], Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,47}$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True, slots=True)
-class FileConnection:
-    """A database in one file, opened in this process."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["duckdb", "sqlite"]
-    path: str
-    timeout_s: Seconds = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConnection:
-    """A database server, named by a URL without its password.
-
-    With ``mode: native`` the account reads the masked views that ``nbgov harden`` has made, and the
-    text only names these instead of the tables; ``native_schema`` is where they are.
-    """
-
-    __pydantic_config__ = STRICT
-    kind: Literal["postgresql", "sqlalchemy"]
-    url: Url
-    user: str | None = None
-    password: Secret | None = None
-    timeout_s: Seconds = 3600.0
-    mode: Literal["splice", "native"] = "splice"
-    native_schema: Name = "nbgov"
-
-
-Connection = Annotated[FileConnection | ServerConnection, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +77,7 @@ class PostgresqlSink:
     kind: Literal["postgresql"]
     url: Url
     user: str | None = None
-    password: Secret | None = None
+    password: SecretReference | None = None
 
 
 Sink = Annotated[FilesSink | PostgresqlSink, Field(discriminator="kind")]
@@ -159,17 +135,6 @@ class UndoTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresqlStore:
-    """A PostgreSQL database in which several gateways keep their approval tickets together."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["postgresql"]
-    url: Url
-    user: str | None = None
-    password: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ApprovalTerms:
     """Where approval tickets are kept; in the state folder where no store is named."""
 
@@ -184,7 +149,7 @@ class WebhookEntry:
     __pydantic_config__ = STRICT
     kind: Literal["webhook"]
     url: Address
-    secret: Secret
+    secret: SecretReference
     events: Events = EVENTS
 
 
@@ -194,7 +159,7 @@ class ChatEntry:
 
     __pydantic_config__ = STRICT
     kind: Literal["slack", "teams"]
-    url: Secret
+    url: SecretReference
     events: Events = EVENTS
 
 
@@ -209,7 +174,7 @@ class MailEntry:
     to: Annotated[tuple[MailAddress, ...], Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     user: str = ""
-    password: Secret | None = None
+    password: SecretReference | None = None
     tls: Literal["starttls", "tls", "none"] = "starttls"
     events: Events = EVENTS
 
@@ -238,7 +203,8 @@ class Config:
 
     Attributes:
         version: Version of the format; 1.
-        policy: Path of the policy file, relative to ``nbgov.yaml``.
+        policy: Path of the policy file, relative to ``nbgov.yaml``; needed unless every connection
+            is one of a gateway.
         connections: Connection settings by name.
         principals: Declared principals by name.
         state: Folder for the audit log, approvals, datasets and keys.
@@ -252,22 +218,35 @@ class Config:
         approvals: Where approval tickets are kept.
         notify: Who is told of tickets.
         undo: What is kept of approved writes, so that they can be undone.
+        gateway: How the connections are served to others, where they are.
     """
 
     __pydantic_config__ = STRICT
     version: Literal[1]
-    policy: str
     connections: Mapping[str, Connection]
     principals: Mapping[str, PrincipalEntry] = field(default_factory=dict)
+    policy: str = ""
     state: str = ".nbgov"
     default_connection: str | None = None
     analyzer: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
-    pseudonym_key: Secret | None = None
+    pseudonym_key: SecretReference | None = None
     rows: RowTerms = field(default_factory=RowTerms)
     audit: AuditTerms = field(default_factory=AuditTerms)
     approvals: ApprovalTerms = field(default_factory=ApprovalTerms)
     notify: NotifyTerms = field(default_factory=NotifyTerms)
     undo: UndoTerms = field(default_factory=UndoTerms)
+    gateway: GatewayTerms | None = None
+
+    @property
+    def gateways(self) -> dict[str, GatewayConnection]:
+        """The connections of gateways, by name."""
+        found = self.connections.items()
+        return {name: one for name, one in found if isinstance(one, GatewayConnection)}
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether every connection is one of a gateway, so that nothing is decided here."""
+        return len(self.gateways) == len(self.connections)
 
 
 def parse(text: str) -> Config:
@@ -282,6 +261,7 @@ def parse(text: str) -> Config:
         raise ConfigInvalid(
             f"{FILE_NAME} names no connection.", next_step="add one under connections:"
         )
+    check_policy(config)
     default = config.default_connection
     if default is not None and default not in config.connections:
         raise ConfigInvalid(
@@ -299,6 +279,7 @@ def parse(text: str) -> Config:
             f"{FILE_NAME} asks for more cosignatures than there are witnesses.",
             next_step="lower audit: quorum:, or add a witness",
         )
+    check_roles(config)
     for name, target in config.notify.targets.items():
         if isinstance(target, MailEntry):
             check_mail(name, target)
@@ -312,6 +293,36 @@ def parse(text: str) -> Config:
                     next_step="leave it with one of them",
                 )
     return config
+
+
+def check_policy(config: Config) -> None:
+    """See that there is a policy, where anything is decided here.
+
+    Raises:
+        ConfigInvalid: There is none.
+    """
+    if not (config.policy or config.is_remote):
+        raise ConfigInvalid(
+            f"{FILE_NAME} names no policy.",
+            why="a connection that is served here is decided here",
+            next_step="name the file with the rules under policy:",
+        )
+
+
+def check_roles(config: Config) -> None:
+    """See that roles of a database are named only where it takes them.
+
+    Raises:
+        ConfigInvalid: They are for another product.
+    """
+    for name, found in config.connections.items():
+        if isinstance(found, ServerConnection) and found.roles and found.kind != "postgresql":
+            # Security: taken in silence, everybody would run as the connection's own account.
+            raise ConfigInvalid(
+                f"{FILE_NAME} names roles of connection {name}, which does not take any.",
+                why="only a connection of the kind postgresql runs statements as other roles",
+                next_step="leave roles: out, or make a connection for each role",
+            )
 
 
 def check_mail(name: str, entry: MailEntry) -> None:
@@ -341,6 +352,15 @@ def database_accounts(config: Config) -> dict[str, str]:
         if isinstance(found, ServerConnection)
     }
     return {name: account for name, account in named.items() if account}
+
+
+def database_roles(config: Config) -> dict[str, Mapping[str, str]]:
+    """Who runs as which role, by the name of each connection that says so."""
+    return {
+        name: found.roles
+        for name, found in config.connections.items()
+        if isinstance(found, ServerConnection) and found.roles
+    }
 
 
 def native_schemas(config: Config) -> dict[str, str]:
