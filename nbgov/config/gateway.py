@@ -24,11 +24,7 @@ class People:
 
     def holds(self, principal: Principal) -> bool:
         """Whether a principal is one of them."""
-        return (
-            principal.name in self.names
-            or not principal.groups.isdisjoint(self.groups)
-            or not principal.roles.isdisjoint(self.roles)
-        )
+        return principal.is_among(names=self.names, groups=self.groups, roles=self.roles)
 
 
 @dataclass(frozen=True, slots=True)

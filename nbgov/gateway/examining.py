@@ -16,9 +16,10 @@ from nbgov.config.places import FileConnection
 from nbgov.config.references import secret_references
 from nbgov.errors import NbgovError
 from nbgov.gateway.identity import Identities
-from nbgov.gateway.identity.keys import DISCOVERY, TIMEOUT_S
+from nbgov.gateway.identity.keys import TIMEOUT_S
 from nbgov.gateway.opening import open_house, read_tls, terms_of
 from nbgov.gateway.process import require_private
+from nbgov.login.oidc import DISCOVERY
 from nbgov.wiring import read_config, read_secret
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbgov.addresses import OWN_HOSTS
 from nbgov.backends.secrets import require_unexposed
 from nbgov.config.references import secret_references
 from nbgov.errors import BackendFailed, ConfigInvalid, NbgovError
@@ -34,7 +35,6 @@ LOGGER = logging.getLogger("nbgov.gateway")
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 HEARTBEAT_S = 2.0
 DRAIN_S = 30.0
-OWN_HOSTS = {"127.0.0.1", "::1", "localhost"}
 
 
 def harden(*, is_part: bool = False) -> None:

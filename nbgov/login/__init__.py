@@ -17,6 +17,7 @@ from nbgov.errors import BackendFailed, IdentityFailed, RequestInvalid
 from nbgov.login.exchange import Token, exchanged
 from nbgov.login.http import FAILED, UNAUTHORIZED, Http, unavailable
 from nbgov.login.keeping import Keeping, Proven
+from nbgov.model import Audience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from nbgov.config.places import GatewayConnection
     from nbgov.login.oidc import Place
 
-DATA, CONTROL = "nbgov-data", "nbgov-control"
 OPENED: dict[tuple[str, str | None, str | None], Credentials] = {}
 LOCK = threading.Lock()
 
@@ -110,7 +110,7 @@ class Credentials:
         self.http = Http(control_url, ca=ca, certificate=certificate)
         self.keeping = Keeping(control_url)
         self.lock = threading.RLock()
-        self.tokens: dict[str, Token] = {}
+        self.tokens: dict[Audience, Token] = {}
         self.proven: Proven | None = None
         self.is_kept = False
 
@@ -128,7 +128,7 @@ class Credentials:
             IdentityFailed: Nobody is logged in (``not-logged-in``), or the gateway refuses.
             BackendFailed: The gateway or the issuer does not answer.
         """
-        return self.token(DATA)
+        return self.token(Audience.DATA)
 
     def control(self) -> str:
         """A token of the control plane.
@@ -137,9 +137,9 @@ class Credentials:
             IdentityFailed: As :meth:`data` does.
             BackendFailed: As :meth:`data` does.
         """
-        return self.token(CONTROL)
+        return self.token(Audience.CONTROL)
 
-    def token(self, audience: str) -> str:
+    def token(self, audience: Audience) -> str:
         """A token for an audience that is good for a while yet."""
         with self.lock:
             held = self.tokens.get(audience)
@@ -229,9 +229,9 @@ class Credentials:
                 next_step=f"unset ${name} to log in",
             )
         proven = way(self.http, choose(self.http.get(f"{self.control_url}/v1/login"), issuer))
-        token = exchanged(self.http, self.control_url, proven.access_token, CONTROL)
+        token = exchanged(self.http, self.control_url, proven.access_token, Audience.CONTROL)
         with self.lock, self.keeping.alone():
-            self.tokens = {CONTROL: token}
+            self.tokens = {Audience.CONTROL: token}
             self.proven = replace(proven, principal=token.principal)
             self.is_kept = self.keeping.save(self.proven, is_remembered=is_remembered)
         return token.principal

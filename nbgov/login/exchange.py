@@ -9,6 +9,7 @@ from nbgov.core.visible import visible
 from nbgov.errors import IdentityFailed
 from nbgov.login.http import FAILED, Http, unavailable
 from nbgov.login.oidc import seconds
+from nbgov.model import Audience
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type, no token
@@ -33,7 +34,7 @@ class Token:
         return time.monotonic() > self.due_s
 
 
-def exchanged(http: Http, control_url: str, proof: str, audience: str) -> Token:
+def exchanged(http: Http, control_url: str, proof: str, audience: Audience) -> Token:
     """A token of the gateway for a proof of identity.
 
     Raises:

@@ -26,12 +26,21 @@ class Http:
         ca: Path of the certificates to trust for it instead of the system's. Issuers are others:
             for them the system's count, or those that ``REQUESTS_CA_BUNDLE`` names.
         certificate: Path of the certificate, with its key, that this client shows the gateway.
+        timeout_s: Seconds that a server may keep silent.
     """
 
-    def __init__(self, home: str, *, ca: str | None = None, certificate: str | None = None) -> None:
+    def __init__(
+        self,
+        home: str,
+        *,
+        ca: str | None = None,
+        certificate: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.home = home
         self.ca = ca
         self.certificate = certificate
+        self.timeout_s = timeout_s
 
     def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The JSON behind a url.
@@ -76,7 +85,7 @@ class Http:
                     url,
                     verify=(is_home and self.ca) or True,
                     cert=self.certificate if is_home else None,
-                    timeout=TIMEOUT_S,
+                    timeout=self.timeout_s,
                     allow_redirects=False,
                     auth=unsigned,
                     stream=True,

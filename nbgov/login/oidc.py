@@ -19,6 +19,7 @@ from nbgov.login.keeping import Proven
 # What counts as the length of a token whose issuer does not say it.
 LASTS_S = 300.0
 WHY_MAX = 300
+DISCOVERY = "/.well-known/openid-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def discover(http: Http, issuer: str) -> dict[str, Any]:
     Raises:
         BackendFailed: It does not answer, or answers for another one.
     """
-    url = issuer.rstrip("/") + "/.well-known/openid-configuration"
+    url = issuer.rstrip("/") + DISCOVERY
     told = http.get(url)
     # Security: a document of another issuer would lead the login there (RFC 8414 3.3).
     if told.get("issuer") != issuer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,16 @@ class Principal:
     roles: frozenset[str] = frozenset()
     account: str = ""
     via: str = field(default="", compare=False)
+
+    def is_among(
+        self, *, names: Collection[str], groups: Collection[str], roles: Collection[str]
+    ) -> bool:
+        """Whether any one of a name, a group or a role fits."""
+        return (
+            self.name in names
+            or not self.groups.isdisjoint(groups)
+            or not self.roles.isdisjoint(roles)
+        )
 
 
 @dataclass(frozen=True, slots=True)

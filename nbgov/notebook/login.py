@@ -91,16 +91,12 @@ def log_in(session: Session, words: list[str]) -> None:
     except BaseException:
         notice.tell("Not logged in.")
         raise
-    session.gateways.forget()
     notice.tell(f"Logged in as {visible(name)}.")
 
 
 def log_out(session: Session) -> None:
     """End every login at the gateway, and forget it here."""
-    try:
-        credentials_of(session).log_out()
-    finally:
-        session.gateways.forget()
+    credentials_of(session).log_out()
     Notice().tell("Logged out.")
 
 

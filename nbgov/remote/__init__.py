@@ -97,10 +97,6 @@ class Gateways:
         names = {"ca": terms.ca, "certificate": terms.certificate}
         return {key: name and str(self.folder / name) for key, name in names.items()}
 
-    def forget(self) -> None:
-        """Ask anew who somebody is: they have logged in or out."""
-        self.__dict__.pop("principal", None)
-
     def cancel(self, request: str) -> None:
         """Stop a request, by its name, wherever it runs. Never raises; for any thread."""
         for one in tuple(self.pipelines.values()):

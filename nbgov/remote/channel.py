@@ -21,7 +21,8 @@ from pyarrow import flight
 from nbgov.core.transfer import failure
 from nbgov.core.transport import read_error
 from nbgov.core.wire import URL, write_bytes
-from nbgov.errors import BackendFailed, ConfigInvalid, IdentityFailed, NbgovError
+from nbgov.errors import BackendFailed, ConfigInvalid, NbgovError
+from nbgov.remote.renewing import renewed
 
 if TYPE_CHECKING:
     from nbgov.config.places import GatewayConnection
@@ -31,10 +32,6 @@ REQUEST = URL + "nbgov.v1.Request"
 ERROR_HEADER = "x-nbgov-error-bin"
 # How long an answer may take that no statement runs for.
 ACTION_S = 30.0
-# A gateway that does not know a token has lost it, or its time was over on the way.
-RENEWABLE = frozenset({"token-expired", "token-unknown"})
-# Of a login that was ended somebody is told; the next call is made with the one that is kept.
-LOST = RENEWABLE | {"token-revoked"}
 READERS = 4
 # Security: in clear, to this host only, a token must not go by way of a proxy.
 OPTIONS = {"grpc": [("grpc.enable_http_proxy", 0)], "grpc+tls": []}
@@ -144,7 +141,7 @@ class Channel:
                 # What is known of a statement that has begun stands right behind its columns.
                 return Incoming(self, reader, self.calls.last(), read(reader, is_head=True))
 
-        return self.renewed(lambda: self.patiently(begin, stop))
+        return renewed(self.credentials, lambda: self.patiently(begin, stop))
 
     def act(self, action: str, body: bytes) -> bytes:
         """Ask for something that no statement runs for.
@@ -159,19 +156,7 @@ class Channel:
                 found = list(self.opened().do_action(flight.Action(action, body), options))
                 return b"".join(one.body.to_pybytes() for one in found)
 
-        return self.renewed(lambda: self.patiently(ask, lambda: None))
-
-    def renewed(self, call: Callable[[], Answer]) -> Answer:
-        """Make a call, and once more with a new token where the gateway knows the old one not."""
-        try:
-            return call()
-        except IdentityFailed as error:
-            if error.code in LOST:
-                self.credentials.forget()
-            if error.code not in RENEWABLE:
-                raise
-            # Nothing has run: who asks is looked at before what they ask for.
-            return call()
+        return renewed(self.credentials, lambda: self.patiently(ask, lambda: None))
 
     def patiently(self, call: Callable[[], Answer], stop: Callable[[], object]) -> Answer:
         """Make a call that can be interrupted from the keyboard, which reaches no C++ code."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbgov.core.transport import read_error
-from nbgov.errors import BackendFailed, IdentityFailed, NbgovError
-from nbgov.remote.channel import LOST, RENEWABLE
+from nbgov.errors import BackendFailed, NbgovError
+from nbgov.remote.renewing import renewed
 
 if TYPE_CHECKING:
     import requests
@@ -43,7 +43,7 @@ class Control:
         Raises:
             NbgovError: It cannot be had.
         """
-        return self.renewed("GET", path, {"params": query})
+        return renewed(self.credentials, lambda: self.call("GET", path, {"params": query}))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What comes of a step.
@@ -51,18 +51,7 @@ class Control:
         Raises:
             NbgovError: It was not taken.
         """
-        return self.renewed("POST", path, {"json": body})
-
-    def renewed(self, method: str, path: str, what: Mapping[str, Any]) -> Any:
-        """Make a call, and once more with a new token where the gateway knows the old one not."""
-        try:
-            return self.call(method, path, what)
-        except IdentityFailed as error:
-            if error.code in LOST:
-                self.credentials.forget()
-            if error.code not in RENEWABLE:
-                raise
-            return self.call(method, path, what)
+        return renewed(self.credentials, lambda: self.call("POST", path, {"json": body}))
 
     def call(self, method: str, path: str, what: Mapping[str, Any]) -> Any:
         """Make one call."""

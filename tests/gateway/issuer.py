@@ -19,6 +19,7 @@ class Issuer:
         self.keys = {"k1": jwk.RSAKey.generate_key(2048), "e1": jwk.ECKey.generate_key("P-256")}
         self.is_up = True
         self.told_issuer = ""
+        self.told_keys = ""
         self.asked: list[str] = []
         issuer = self
 
@@ -44,7 +45,10 @@ class Issuer:
 
     def page(self, path: str):
         if path.startswith("/.well-known"):
-            return {"issuer": self.told_issuer or self.url, "jwks_uri": f"{self.url}/jwks"}
+            return {
+                "issuer": self.told_issuer or self.url,
+                "jwks_uri": self.told_keys or f"{self.url}/jwks",
+            }
         return {"keys": self.published()}
 
     def published(self):

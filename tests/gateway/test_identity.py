@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwk
@@ -38,7 +39,7 @@ def shared_issuer():
 @pytest.fixture
 def issuer(shared_issuer):
     yield shared_issuer
-    shared_issuer.is_up, shared_issuer.told_issuer = True, ""
+    shared_issuer.is_up, shared_issuer.told_issuer, shared_issuer.told_keys = True, "", ""
 
 
 def identities(issuer, *, at=now, kind="oidc", **more):
@@ -326,6 +327,14 @@ def test_without_any_key_nobody_gets_in(issuer):
 def test_a_discovery_document_of_another_issuer_is_not_taken(issuer):
     """Keys count only where the document that names them is the issuer's own."""
     issuer.told_issuer = "https://evil.test"
+    assert refusal(identities(issuer), issuer.token()) == "issuer-unavailable"
+
+
+def test_keys_that_come_in_clear_are_not_taken(issuer):
+    """Keys count only where nobody on the way could have put others in their place."""
+    # This host under a name that is none of its own, so that nothing but the rule is in the way.
+    issuer.told_keys = issuer.url.replace("127.0.0.1", "2130706433") + "/jwks"
+    assert requests.get(issuer.told_keys, timeout=10).json()["keys"]
     assert refusal(identities(issuer), issuer.token()) == "issuer-unavailable"
 
 

@@ -23,11 +23,8 @@ class Audience:
 
     def holds(self, principal: Principal) -> bool:
         """Whether the principal is in the audience."""
-        return (
-            "*" in self.names
-            or principal.name in self.names
-            or not principal.groups.isdisjoint(self.groups)
-            or not principal.roles.isdisjoint(self.roles)
+        return "*" in self.names or principal.is_among(
+            names=self.names, groups=self.groups, roles=self.roles
         )
 
 

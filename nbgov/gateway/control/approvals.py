@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 
 from nbgov.errors import RequestInvalid
 from nbgov.gateway.control.access import Caller, Home, may_see_ticket
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.control.shapes import (
     Approvals,
     Ballot,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nbgov.gateway.guests import Guest
     from nbgov.gateway.house import House
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 STEP = documented(*AUTH, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST)
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"])
 

@@ -24,14 +24,13 @@ from nbgov.evidence.receipts import checkpoint as signed_checkpoint
 from nbgov.evidence.search import Found, find, look_up
 from nbgov.evidence.verification import prove_entry
 from nbgov.gateway.control.access import Caller, Home, is_auditor
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.control.shapes import AuditEntries, AuditEntry, Number, answer
 
 if TYPE_CHECKING:
     from nbgov.gateway.guests import Guest
     from nbgov.gateway.house import House
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 FOUND = documented(*AUTH, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 from nbgov.core.catalog_changes import changes
 from nbgov.errors import BackendFailed, RequestInvalid
 from nbgov.gateway.control.access import Caller, Home, require_auditor
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.control.shapes import (
     CatalogFacts,
     ChangeFacts,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from nbgov.gateway.guests import Guest
     from nbgov.model import CatalogVersion, Table
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 ONE = documented(*AUTH, HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
 router = APIRouter(prefix="/v1/connections", tags=["catalog"])
 

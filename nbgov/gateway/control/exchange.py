@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Header, Request, Response
@@ -13,7 +12,7 @@ from nbgov.assurance.deeds import record_admin
 from nbgov.core.case import status_of
 from nbgov.errors import BackendFailed, IdentityFailed, NbgovError
 from nbgov.gateway.control.access import Caller, Home, address
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.identity import Identities
 from nbgov.model import Audience, Principal
 
@@ -27,7 +26,6 @@ JWT = "urn:ietf:params:oauth:token-type:jwt"
 TYPES = frozenset({ACCESS_TOKEN, JWT})
 AUDIENCES = tuple(one.value for one in Audience)
 TEXT = {"type": "string"}
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 NO_STORE = {"Cache-Control": "no-store"}
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from nbgov.errors import RequestInvalid
 from nbgov.gateway.control.access import Caller, Home, is_auditor
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.lineage.tracing import trace
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nbgov.gateway.guests import Guest
     from nbgov.gateway.house import House
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 ONE = documented(*AUTH, HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
 router = APIRouter(prefix="/v1", tags=["lineage"])
 Reference = Annotated[

@@ -10,12 +10,11 @@ from nbgov.core import report as reports
 from nbgov.core.report import Report
 from nbgov.errors import ConfigInvalid, IdentityFailed, NbgovError
 from nbgov.gateway.control.access import Caller, Home, require_auditor
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.control.shapes import PolicyText, Question, Verdict, answer
 from nbgov.gateway.guests import Guest
 from nbgov.model import Request, StopKind
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 router = APIRouter(prefix="/v1", tags=["policy"])
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,13 +21,13 @@ from nbgov.errors import (
     NbgovError,
     RequestInvalid,
 )
+from nbgov.gateway.mishaps import mishap
 
 if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
-LOGGER = logging.getLogger("nbgov.gateway")
 MEDIA = "application/problem+json"
 # By code, for those that are not what their type says.
 CODES: Mapping[str, HTTPStatus] = {
@@ -72,6 +70,8 @@ TOLD = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "The gateway failed; its log says how.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Something that the gateway needs does not answer.",
 }
+# What ends a call of somebody who is not in, or may not do it.
+AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 TEXT = {"type": "string"}
 # JSON Schema of a problem, in the OpenAPI document.
 PROBLEM: dict[str, Any] = {
@@ -171,13 +171,4 @@ def methods(request: Request) -> set[str]:
 
 def broken(error: BaseException) -> Response:
     """The answer to a request on which the gateway itself failed: a number to ask for."""
-    reference = uuid.uuid4().hex[:12]
-    # Security: paths, values and lines of source stay here.
-    LOGGER.error("%s: the control plane failed", reference, exc_info=error)
-    told = BackendFailed(
-        "The gateway failed.",
-        code="gateway-failed",
-        why=f"its log says more under {reference}",
-        next_step="tell whoever keeps the gateway",
-    )
-    return problem(told, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return problem(mishap(error), HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from nbgov.errors import RequestInvalid
 from nbgov.gateway.control.access import Caller, Home, is_admin, is_auditor, require_admin
-from nbgov.gateway.control.problems import documented
+from nbgov.gateway.control.problems import AUTH, documented
 from nbgov.gateway.control.shapes import (
     Count,
     Ended,
@@ -28,10 +28,10 @@ from nbgov.gateway.control.shapes import (
 from nbgov.model import Stop, StopKind
 
 if TYPE_CHECKING:
+    from nbgov.gateway.guests import Guest
     from nbgov.gateway.house import House
     from nbgov.model import Work
 
-AUTH = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 ONE = documented(*AUTH, HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
 # A process that has not told of itself for so long is over.
 SILENCE_S = 10
@@ -78,16 +78,7 @@ def end_session(
     reason: Annotated[str, Query(max_length=500, pattern=r"^[^\x00]*$")] = "",
 ) -> Response:
     """End a login, and cancel what it runs: one's own, or anybody's as an administrator."""
-    open_now = house.store.logins(now=house.site.world.clock.now())
-    found = next((one for one in open_now if one.id == login), None)
-    is_mine = found is not None and found.principal.name == guest.principal.name
-    if found is None or not (is_mine or is_admin(house, guest.principal)):
-        raise RequestInvalid(
-            "There is no such login.",
-            code="unknown-login",
-            why="it has ended, or is not yours",
-            next_step="list them: GET /v1/sessions",
-        )
+    require_login(house, guest, login, next_step="list them: GET /v1/sessions")
     return answer({"ended": house.end(login=login, by=guest.principal, reason=reason)})
 
 
@@ -127,11 +118,7 @@ def cancel_work(
 
     The count is 0 where nothing of that name runs here, or it belongs to somebody else.
     """
-    is_any = is_admin(house, guest.principal)
-    name = guest.principal.name
-    return answer(
-        Count(house.cancel(lambda o: o.id == request and (is_any or o.principal == name)))
-    )
+    return answer(Count(cancel_request(house, guest, request)))
 
 
 @router.get("/nodes", response_model=Nodes, responses=documented(*AUTH))
@@ -170,6 +157,30 @@ def lift(kind: StopKind, name: StopName, guest: Caller, house: Home) -> Response
 
 
 # ---------------------------------------------------------------- how it is done
+
+
+def require_login(house: House, guest: Guest, login: str, *, next_step: str) -> None:
+    """Go no further with a login that somebody may not end: one's own, or anybody's as an admin.
+
+    Raises:
+        RequestInvalid: It is none that is open, or is not theirs (``unknown-login``).
+    """
+    open_now = house.store.logins(now=house.site.world.clock.now())
+    found = next((one for one in open_now if one.id == login), None)
+    is_mine = found is not None and found.principal.name == guest.principal.name
+    if found is None or not (is_mine or is_admin(house, guest.principal)):
+        raise RequestInvalid(
+            "There is no such login.",
+            code="unknown-login",
+            why="it has ended, or is not yours",
+            next_step=next_step,
+        )
+
+
+def cancel_request(house: House, guest: Guest, request: str) -> int:
+    """Cancel a request here, one's own or anybody's as an admin; how many statements that was."""
+    is_any, name = is_admin(house, guest.principal), guest.principal.name
+    return house.cancel(lambda one: one.id == request and (is_any or one.principal == name))
 
 
 def works(house: House) -> tuple[Work, ...]:

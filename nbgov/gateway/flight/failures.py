@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,11 +19,11 @@ from nbgov.errors import (
     NbgovError,
     RequestInvalid,
 )
+from nbgov.gateway.mishaps import mishap
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-LOGGER = logging.getLogger("nbgov.gateway")
 MESSAGE_CHARS_MAX = 1_000
 STATUS = grpc.StatusCode
 # Status and SQLSTATE by code, for those that are not what their type says.
@@ -87,15 +85,7 @@ def translated(error: BaseException) -> NbgovError:
             why=str(error),
             next_step="use a client of Arrow Flight SQL",
         )
-    reference = uuid.uuid4().hex[:12]
-    # Security: a traceback names files, and may hold values; it stays where the operator is.
-    LOGGER.error("internal error %s", reference, exc_info=error)
-    return BackendFailed(
-        "The gateway could not do that.",
-        code="gateway-failed",
-        why=f"something went wrong inside it, reference {reference}",
-        next_step="ask its operator, whose log has more under this reference",
-    )
+    return mishap(error)
 
 
 def abort(context: grpc.ServicerContext, error: BaseException) -> NoReturn:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nbgov.errors import IdentityFailed
+from nbgov.errors import BackendFailed, IdentityFailed
+from nbgov.login.http import Http
+from nbgov.login.oidc import discover, endpoint
 
 KEPT_S, PAUSE_S, STALE_S = 3_600.0, 10.0, 86_400.0
 TIMEOUT_S = 5.0
-BYTES_MAX = 1_000_000
-DISCOVERY = "/.well-known/openid-configuration"
+HTTP = Http("", timeout_s=TIMEOUT_S)
 
 
 class Keys:
@@ -73,13 +74,11 @@ class Keys:
         """
         self.fetches += 1
         try:
-            told = fetch(self.issuer.rstrip("/") + DISCOVERY)
-            # Security: a document of another issuer would bring another's keys (Discovery 4.3).
-            if told["issuer"] != self.issuer:
-                raise unavailable(self.issuer, "its discovery document names another issuer")
-            found = fetch(str(told["jwks_uri"]))["keys"]
+            found = HTTP.get(endpoint(discover(HTTP, self.issuer), "jwks_uri"))["keys"]
             keys = {str(key["kid"]): key for key in found if is_for_signing(key)}
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except BackendFailed as error:
+            raise unavailable(self.issuer, error.why) from None
+        except (KeyError, TypeError) as error:
             raise unavailable(self.issuer, type(error).__name__) from None
         if not keys:
             raise unavailable(self.issuer, "it publishes no key for signatures")
@@ -90,28 +89,6 @@ def is_for_signing(key: Mapping[str, Any]) -> bool:
     """Whether a key is a public one, for signatures."""
     # Security: a symmetric key that is published is no secret.
     return "kid" in key and key.get("kty") != "oct" and key.get("use", "sig") == "sig"
-
-
-def fetch(url: str) -> Any:
-    """The JSON behind a url.
-
-    Raises:
-        OSError: It cannot be fetched.
-        ValueError: It is no JSON, or too large.
-    """
-    import requests
-
-    # Security: a redirect could lead to a server that is not the issuer's.
-    with requests.get(url, timeout=TIMEOUT_S, allow_redirects=False, stream=True) as answer:
-        answer.raise_for_status()
-        if answer.is_redirect:
-            raise ValueError("redirected")
-        body = answer.raw.read(BYTES_MAX + 1, decode_content=True)
-    if len(body) > BYTES_MAX:
-        raise ValueError("too large")
-    import json
-
-    return json.loads(body)
 
 
 def unavailable(issuer: str, why: str = "") -> IdentityFailed:

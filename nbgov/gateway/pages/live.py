@@ -11,7 +11,7 @@ from nbgov.core.markup import Markup, element, table
 from nbgov.core.visible import visible
 from nbgov.errors import RequestInvalid
 from nbgov.gateway.control.access import is_admin, require_admin
-from nbgov.gateway.control.sessions import SILENCE_S, works
+from nbgov.gateway.control.sessions import SILENCE_S, cancel_request, require_login, works
 from nbgov.gateway.pages.shell import (
     ROOT,
     Doer,
@@ -67,9 +67,7 @@ def show(visit: Looker, every: Annotated[int, Query(ge=0, le=3_600)] = 0) -> Res
 @router.post("/cancel")
 def cancel(visit: Doer, request: Name = "") -> Response:
     """Cancel a statement that this process runs: one's own, or anybody's as an administrator."""
-    me = visit.guest.principal
-    is_any = is_admin(visit.house, me)
-    visit.house.cancel(lambda one: one.id == request and (is_any or one.principal == me.name))
+    cancel_request(visit.house, visit.guest, request)
     return back_to(PLACE)
 
 
@@ -77,15 +75,7 @@ def cancel(visit: Doer, request: Name = "") -> Response:
 def end(visit: Doer, login: Name = "", reason: Words = "") -> Response:
     """End a login, and what it runs: one's own, or anybody's as an administrator."""
     house, me = visit.house, visit.guest.principal
-    known = house.store.logins(now=house.site.world.clock.now())
-    found = next((one for one in known if one.id == login), None)
-    if found is None or not (found.principal.name == me.name or is_admin(house, me)):
-        raise RequestInvalid(
-            "There is no such login.",
-            code="unknown-login",
-            why="it has ended, or is not yours",
-            next_step="look at the live page again",
-        )
+    require_login(house, visit.guest, login, next_step="look at the live page again")
     house.end(login=login, by=me, reason=reason or "ended on the live page")
     return back_to(PLACE)
 

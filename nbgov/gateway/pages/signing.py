@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 import secrets
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from nbgov.core.markup import element
 from nbgov.errors import BackendFailed, NbgovError, RequestInvalid
 from nbgov.gateway.control.access import Home, address
-from nbgov.gateway.control.exchange import record_refusal
+from nbgov.gateway.control.exchange import Believed, record_refusal
 from nbgov.gateway.pages import cookies
 from nbgov.gateway.pages.shell import HEADERS, ROOT, SIGN_IN, Doer, PageRoute, back_to, page
 from nbgov.login.http import Http
@@ -53,19 +53,12 @@ def own_page(path: str) -> str:
     return path if is_ours and not path.startswith((SIGN_IN, CALLBACK)) else FRONT
 
 
-def known_identities(request: Request) -> Identities:
-    """Whose tokens are believed."""
-    known: Identities = request.app.state.identities
-    return known
-
-
-Known = Annotated[Any, Depends(known_identities)]
 HTTP = Http("")
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
 @router.get(SIGN_IN)
-def choose(request: Request, house: Home, identities: Known, then: Next = "") -> Response:
+def choose(request: Request, house: Home, identities: Believed, then: Next = "") -> Response:
     """Where one can sign in."""
     home, path = cookies.home_of(house, request), quote(own_page(then), safe="")
     links = [
@@ -87,7 +80,7 @@ def choose(request: Request, house: Home, identities: Known, then: Next = "") ->
 
 @router.get(f"{SIGN_IN}/{{issuer}}")
 def begin(
-    issuer: str, request: Request, house: Home, identities: Known, then: Next = ""
+    issuer: str, request: Request, house: Home, identities: Believed, then: Next = ""
 ) -> Response:
     """Go to the issuer."""
     entry = entry_of(identities, issuer)
@@ -112,7 +105,7 @@ def begin(
 
 
 @router.get(CALLBACK)
-def come_back(request: Request, house: Home, identities: Known) -> Response:
+def come_back(request: Request, house: Home, identities: Believed) -> Response:
     """Come back from the issuer, and in."""
     kept = cookies.unseal(house, cookies.read(house, request, cookies.SIGN_IN))
     answered = dict(request.query_params)
